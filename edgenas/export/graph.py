@@ -1,0 +1,85 @@
+"""Reading a TensorFlow Lite file's graph: operators, tensors, and their quantisation.
+
+Only reads; the one import of the flatbuffer schema is here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+
+_KINDS = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
+_TYPES = {v: k for k, v in vars(schema.TensorType).items() if not k.startswith("_")}
+_CONSTANTS = {"INT8": np.int8, "INT32": np.int32, "FLOAT32": np.float32, "INT64": np.int64}
+
+
+@dataclass(frozen=True)
+class GraphTensor:
+    """One tensor.
+
+    Attributes:
+        name: as written in the file.
+        dtype: schema name, such as INT8.
+        shape: sides.
+        scale: quantisation scales; one, or one per output channel; empty if not quantised.
+        zero: zero points, as many.
+        constant: its value if the file holds one.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: npt.NDArray[np.float32]
+    zero: npt.NDArray[np.int64]
+    constant: npt.NDArray[np.generic] | None
+
+
+@dataclass(frozen=True)
+class GraphOp:
+    """One operator: schema name, and indices of its tensors (-1: an absent optional input)."""
+
+    kind: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The only subgraph of a file, operators in execution order."""
+
+    ops: tuple[GraphOp, ...]
+    tensors: tuple[GraphTensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def read_graph(model: bytes) -> Graph:
+    """Parse a .tflite file that we wrote ourselves (no defence against hostile bytes)."""
+    parsed = schema.ModelT.InitFromPackedBuf(model, 0)
+    sub = parsed.subgraphs[0]
+    kinds = [_KINDS[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in parsed.operatorCodes]
+    ops = tuple(
+        GraphOp(kinds[op.opcodeIndex], tuple(map(int, op.inputs)), tuple(map(int, op.outputs)))
+        for op in sub.operators
+    )
+    tensors = tuple(_tensor(t, parsed.buffers) for t in sub.tensors)
+    return Graph(ops, tensors, tuple(map(int, sub.inputs)), tuple(map(int, sub.outputs)))
+
+
+def _tensor(tensor: schema.TensorT, buffers: list[schema.BufferT]) -> GraphTensor:
+    quantised = tensor.quantization
+    scale = quantised.scale if quantised is not None and quantised.scale is not None else []
+    zero = quantised.zeroPoint if quantised is not None and quantised.zeroPoint is not None else []
+    shape = tuple(int(side) for side in tensor.shape) if tensor.shape is not None else ()
+    dtype = _TYPES[tensor.type]
+    data = buffers[tensor.buffer].data
+    constant = None
+    if data is not None and len(data) and dtype in _CONSTANTS:
+        constant = np.frombuffer(bytes(data), _CONSTANTS[dtype]).reshape(shape)
+    return GraphTensor(
+        tensor.name.decode(), dtype, shape,
+        np.asarray(scale, np.float32), np.asarray(zero, np.int64), constant,
+    )  # fmt: skip

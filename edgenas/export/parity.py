@@ -1,0 +1,124 @@
+"""The parity gate: the bytes are the network that was trained, or they are nothing.
+
+Checks the graph (integers only, no helper operators, the very scales of the subnet) and then the
+numbers: the integer twin against the bytes on real images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from edgenas.export.errors import ParityError
+from edgenas.export.graph import Graph, read_graph
+from edgenas.export.quantise import OPERATORS, match_layers
+from edgenas.export.run_bytes import run_codes
+from edgenas.model.images import Codes
+from edgenas.model.quant import weight_codes
+from edgenas.model.subnet import Subnet
+from edgenas.model.twin import IntegerTwin
+
+ALLOWED = frozenset({*OPERATORS.values(), "RESHAPE"})
+MIN_AGREEMENT = 0.9995
+MAX_MEAN_LSB = 0.05
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the bytes are from the twin.
+
+    Attributes:
+        images: images compared.
+        top1_agreement: share of images with the same largest logit.
+        mean_lsb: mean absolute difference of the logit codes.
+        max_lsb: largest difference.
+        exact: share of logits that are equal.
+    """
+
+    images: int
+    top1_agreement: float
+    mean_lsb: float
+    max_lsb: int
+    exact: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate lets the candidate through."""
+        allowed = max(1.0 - MIN_AGREEMENT, 1.0 / self.images if self.max_lsb <= 1 else 0.0)
+        return 1.0 - self.top1_agreement <= allowed and self.mean_lsb <= MAX_MEAN_LSB
+
+
+def check_graph(model: bytes, subnet: Subnet) -> Graph:
+    """The file's graph, if it is the subnet's and integer throughout.
+
+    Raises:
+        ParityError: a helper operator, a float tensor, or another scale, weight or bias.
+        ConversionError: operators are wired differently.
+    """
+    graph = read_graph(model)
+    for op in graph.ops:
+        if op.kind not in ALLOWED:
+            raise ParityError(f"{subnet.arch.id}: expected operators {sorted(ALLOWED)}, got {op.kind}")
+    for tensor in graph.tensors:
+        if tensor.dtype not in ("INT8", "INT32"):
+            raise ParityError(f"{subnet.arch.id}: expected integers, got {tensor.dtype} {tensor.name!r}")
+    for index, name in match_layers(graph, subnet.layers).items():
+        tensor, (scale, zero) = graph.tensors[index], subnet.calibration.scale_zero(name)
+        if not np.allclose(tensor.scale, scale, rtol=1e-6) or tensor.zero.tolist() != [zero]:
+            raise ParityError(
+                f"{subnet.arch.id}, tensor {name}: expected the trained scale {scale!r} and zero "
+                f"point {zero}, got {tensor.scale} and {tensor.zero}"
+            )
+    _check_weights(graph, subnet)
+    return graph
+
+
+def _check_weights(graph: Graph, subnet: Subnet) -> None:
+    ops = [op for op in graph.ops if op.kind != "RESHAPE"]
+    for op, layer in zip(ops, subnet.layers, strict=True):
+        if not layer.weighted:
+            continue
+        codes = weight_codes(subnet.weights[layer.name])[0].numpy()
+        if layer.kind == "depthwise":
+            codes = codes.transpose(1, 2, 3, 0)
+        elif layer.kind == "conv":
+            codes = codes.transpose(0, 2, 3, 1)
+        stored = graph.tensors[op.inputs[1]].constant
+        if stored is None or not np.array_equal(stored, codes):
+            raise ParityError(f"{subnet.arch.id}, layer {layer.name}: the file holds other weights")
+
+
+def measure_parity(model: bytes, subnet: Subnet, codes: Codes) -> Parity:
+    """Twin against bytes on input codes [n, r, r, c]."""
+    return compare(twin_codes(subnet, codes), run_codes(model, codes))
+
+
+def twin_codes(subnet: Subnet, codes: Codes, batch: int = 250) -> Codes:
+    """Logit codes [n, classes] of the integer twin."""
+    twin = IntegerTwin(subnet)
+    rows = torch.from_numpy(codes).permute(0, 3, 1, 2)
+    parts = [twin(rows[i : i + batch]).numpy() for i in range(0, len(rows), batch)]
+    return np.concatenate(parts)
+
+
+def compare(expected: Codes, got: Codes) -> Parity:
+    """Compare two sets of logit codes [n, classes]."""
+    gap = np.abs(expected.astype(np.int16) - got.astype(np.int16))
+    same = float((expected.argmax(1) == got.argmax(1)).mean())
+    return Parity(len(got), same, float(gap.mean()), int(gap.max()), float((gap == 0).mean()))
+
+
+def require_parity(parity: Parity, arch_id: str) -> None:
+    """Let a candidate through, or not.
+
+    Raises:
+        ParityError: says by how much the gate is missed.
+    """
+    if not parity.passed:
+        raise ParityError(
+            f"{arch_id}: expected top-1 agreement >= {MIN_AGREEMENT:.2%} and a mean difference <= "
+            f"{MAX_MEAN_LSB} LSB on {parity.images} images, got {parity.top1_agreement:.2%} and "
+            f"{parity.mean_lsb:.4f}; the runtime of this machine rounds differently"
+        )

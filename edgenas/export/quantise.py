@@ -1,0 +1,91 @@
+"""From float TensorFlow Lite to INT8 with the trained ranges: nothing is calibrated here.
+
+The subnet's ranges go to ai-edge-quantizer in place of a calibration result. Which tensor of the
+file has which range follows from the order of operators, which is the order of layers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from ai_edge_quantizer import quantizer, recipe
+
+from edgenas.export.errors import ConversionError
+from edgenas.export.graph import Graph, GraphOp, read_graph
+from edgenas.model.quant import nudged_range
+from edgenas.model.subnet import Subnet
+from edgenas.space.layers import INPUT, Layer
+
+OPERATORS = {
+    "conv": "CONV_2D",
+    "depthwise": "DEPTHWISE_CONV_2D",
+    "add": "ADD",
+    "mean": "MEAN",
+    "linear": "FULLY_CONNECTED",
+}
+
+
+def quantise(float_model: bytes, subnet: Subnet) -> bytes:
+    """The INT8 file: integer input and output, int32 biases, the subnet's own scales.
+
+    Raises:
+        ConversionError: the float graph is not the subnet's graph.
+    """
+    graph = read_graph(float_model)
+    layer_of = match_layers(graph, subnet.layers)
+    ranges = {graph.tensors[index].name: name for index, name in layer_of.items()}
+    shape = (1, 1, 1, 1)
+    given = {}
+    for tensor, name in ranges.items():
+        lo, hi = nudged_range(*subnet.calibration.scale_zero(name))
+        given[tensor] = {"min": np.full(shape, lo), "max": np.full(shape, hi)}  # double: exact
+    with tempfile.TemporaryDirectory(prefix="edgenas-export-") as folder:
+        path = Path(folder, "float.tflite")
+        path.write_bytes(float_model)
+        with contextlib.redirect_stdout(io.StringIO()):
+            work = quantizer.Quantizer(str(path))
+            work.load_quantization_recipe(recipe.static_wi8_ai8())
+            result = work.quantize(given)
+    assert result.quantized_model is not None
+    return bytes(result.quantized_model)
+
+
+def match_layers(graph: Graph, layers: tuple[Layer, ...]) -> dict[int, str]:
+    """Which tensor of the file is which tensor of the subnet: index -> layer name.
+
+    RESHAPE keeps its input's numbers and so its name.
+
+    Raises:
+        ConversionError: an operator or its wiring differs from the layer list.
+    """
+    names = {graph.inputs[0]: INPUT}
+    rest = iter(layers)
+    for op in graph.ops:
+        if op.kind == "RESHAPE":
+            names[op.outputs[0]] = names[op.inputs[0]]
+            continue
+        layer = next(rest, None)
+        _check_same(graph, op, layer, names)
+        assert layer is not None
+        names[op.outputs[0]] = layer.name
+    missing = next(rest, None)
+    if missing is not None:
+        raise ConversionError(f"expected an operator for layer {missing.name}, got the graph's end")
+    return names
+
+
+def _check_same(graph: Graph, op: GraphOp, layer: Layer | None, names: dict[int, str]) -> None:
+    wired = sorted(names[i] for i in op.inputs if i in names)
+    shape = graph.tensors[op.outputs[0]].shape
+    got = (op.kind, wired, shape[-1])
+    expected = (OPERATORS[layer.kind], sorted(layer.inputs), layer.cout) if layer else None
+    if got != expected:
+        raise ConversionError(
+            f"converted graph: expected (operator, inputs, channels) {expected}, got {got} for "
+            f"tensor {graph.tensors[op.outputs[0]].name!r}; this version of onnx2tf rewrites the "
+            f"graph: install the versions in constraints.txt"
+        )

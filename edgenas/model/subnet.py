@@ -1,0 +1,115 @@
+"""A plain network cut out of the supernet: BatchNorm folded, nothing elastic left.
+
+This is what is exported. It runs in float arithmetic with fake quantisation; the same integers on
+the same weights are run by `edgenas.model.twin`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgenas.errors import EdgenasError
+from edgenas.model.calibration import Calibration
+from edgenas.model.elastic import BN_EPS, ElasticConv, ElasticLinear, convolve
+from edgenas.model.quant import fake_quantize, fake_quantize_weight, round_bias, weight_scale
+from edgenas.model.supernet import Numerics, Supernet
+from edgenas.space.arch import Arch
+from edgenas.space.layers import INPUT, Layer
+
+INT32_MAX = 2**31 - 1
+
+
+class BiasOverflowError(EdgenasError):
+    """A folded bias does not fit into 32 bits at its scale."""
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """One extracted network.
+
+    Attributes:
+        arch: what was cut out.
+        layers: its layers in execution order.
+        weights: layer name -> folded float weight.
+        biases: layer name -> folded float bias [cout].
+        calibration: its statistics and ranges.
+    """
+
+    arch: Arch
+    layers: tuple[Layer, ...]
+    weights: dict[str, Tensor]
+    biases: dict[str, Tensor]
+    calibration: Calibration
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, numerics: Numerics = Numerics.INT8) -> Tensor:
+        """Logits [n, classes] of images [n, channels, r, r] in [0, 1]."""
+        tensors = {INPUT: x}
+        for layer in self.layers:
+            y = self._layer(layer, [tensors[name] for name in layer.inputs], numerics)
+            if numerics is Numerics.INT8:
+                y = fake_quantize(y, *self.calibration.scale_zero(layer.name))
+            tensors[layer.name] = torch.relu(y) if layer.relu else y
+        return tensors["logits"]
+
+    def _layer(self, layer: Layer, inputs: list[Tensor], numerics: Numerics) -> Tensor:
+        if layer.kind == "add":
+            return inputs[0] + inputs[1]
+        if layer.kind == "mean":
+            return inputs[0].mean((2, 3))
+        weight, bias = self.weights[layer.name], self.biases[layer.name]
+        if numerics is Numerics.INT8:
+            bias = round_bias(bias, self.bias_step(layer))
+            weight = fake_quantize_weight(weight)
+        if layer.kind == "linear":
+            return F.linear(inputs[0], weight, bias)
+        return convolve(inputs[0], weight, layer) + bias.view(1, -1, 1, 1)
+
+    def bias_step(self, layer: Layer) -> Tensor:
+        """Real value of one unit of the INT32 bias, [cout]: input scale x weight scale."""
+        scale, _ = self.calibration.scale_zero(layer.inputs[0])
+        return scale * weight_scale(self.weights[layer.name])
+
+
+@torch.no_grad()
+def extract(net: Supernet, arch: Arch, calibration: Calibration) -> Subnet:
+    """Cut `arch` out of the supernet and fold its BatchNorm.
+
+    Raises:
+        ArchError: the architecture does not belong to the supernet's space.
+        BiasOverflowError: a folded bias leaves the INT32 range.
+    """
+    layers = net.space.layers(net.space.check(arch))
+    weights, biases = {}, {}
+    for layer in layers:
+        if layer.weighted:
+            weights[layer.name], biases[layer.name] = _fold(net, layer, calibration)
+    subnet = Subnet(arch, layers, weights, biases, calibration)
+    for layer in layers:
+        if layer.weighted and calibration.ranges:
+            _check_bias(subnet, layer)
+    return subnet
+
+
+def _fold(net: Supernet, layer: Layer, calibration: Calibration) -> tuple[Tensor, Tensor]:
+    module = net.module(layer)
+    if isinstance(module, ElasticLinear):
+        return module.slice(layer).detach().clone(), module.bias.detach().clone()
+    assert isinstance(module, ElasticConv)
+    gamma, beta = module.affine(layer)
+    factor = gamma / torch.sqrt(calibration.var[layer.name] + BN_EPS)
+    weight = module.slice(layer) * factor.view(-1, 1, 1, 1)
+    return weight.contiguous(), beta - calibration.mean[layer.name] * factor
+
+
+def _check_bias(subnet: Subnet, layer: Layer) -> None:
+    units = (subnet.biases[layer.name] / subnet.bias_step(layer)).abs().max().item()
+    if not units < INT32_MAX:
+        raise BiasOverflowError(
+            f"layer {layer.name} of {subnet.arch.id}: expected a bias below 2^31 units, got "
+            f"{units:.3g}; a channel's weights have vanished: train longer or lower the rate"
+        )

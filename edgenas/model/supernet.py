@@ -1,0 +1,237 @@
+"""The quantised-for-all supernet: one set of weights, every subnet an INT8 network.
+
+`supernet(x, arch)` runs one subnet; which one is an argument, never state. Every quantiser sits
+where the exported TensorFlow Lite graph has a tensor, and is named like it. The layer list comes
+from `edgenas.space.layers`; slices from `edgenas.model.elastic`; numbers from `edgenas.model.quant`.
+Cutting a plain network out is `edgenas.model.subnet`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edgenas.model.calibration import Calibration, Moments
+from edgenas.model.elastic import BN_EPS, ElasticConv, ElasticLinear, convolve
+from edgenas.model.quant import fake_quantize, fake_quantize_weight, round_bias, scale_zero, weight_scale
+from edgenas.space.arch import Arch
+from edgenas.space.layers import INPUT, Layer
+from edgenas.space.space import ArchSpace
+
+INPUT_RANGE = (0.0, 1.0)
+RANGE_MOMENTUM = 0.99
+
+
+class Numerics(Enum):
+    """In which numbers a forward pass runs."""
+
+    FLOAT = "float"
+    """No quantisation: the warm-up."""
+    OBSERVE = "observe"
+    """Float activations over quantised weights, their ranges recorded."""
+    INT8 = "int8"
+    """Fake quantisation of weights and of every tensor."""
+
+
+class Supernet(nn.Module):
+    """Weights of the largest network of a space, and one activation range per tensor name.
+
+    Input is [n, channels, r, r] in [0, 1] (a pixel p becomes p / 255, so that the code of the
+    INT8 input tensor is p - 128), in channels_last memory format for speed.
+    """
+
+    ranges: Tensor
+
+    def __init__(self, space: ArchSpace) -> None:
+        super().__init__()
+        self.space = space
+        largest = space.layers(space.largest())
+        residual = {layer.inputs[1] for layer in largest if layer.kind == "add"}
+        self.modules_by_layer = nn.ModuleDict()
+        for layer in _largest_layers(space):
+            self.modules_by_layer[_key(layer.name)] = _module(layer, layer.name in residual)
+        self.tensors = (INPUT, *_tensor_names(space))
+        self._row = {name: i for i, name in enumerate(self.tensors)}
+        ranges = torch.zeros(len(self.tensors), 2)
+        ranges[0] = torch.tensor(INPUT_RANGE)
+        self.register_buffer("ranges", ranges)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(
+        self,
+        x: Tensor,
+        arch: Arch,
+        *,
+        numerics: Numerics = Numerics.INT8,
+        calibration: Calibration | None = None,
+    ) -> Tensor:
+        """Logits [n, classes] of subnet `arch`.
+
+        Args:
+            x: images [n, channels, r, r] in [0, 1], r = arch.resolution.
+            arch: the subnet that runs.
+            numerics: float warm-up or INT8 fake quantisation.
+            calibration: the subnet's own statistics and ranges; without it BatchNorm uses the
+                batch and the quantisers use the shared ranges (and learn them while training).
+        """
+        run = Pass(self, arch, numerics, calibration, learn_ranges=self.training and numerics is Numerics.INT8)
+        return run.logits(x)
+
+    def row(self, tensor: str) -> int:
+        """Index of a tensor name in `ranges`."""
+        return self._row[tensor]
+
+    def module(self, layer: Layer) -> nn.Module:
+        """The elastic module that holds the weights of `layer`."""
+        return self.modules_by_layer[_key(layer.name)]
+
+
+class Pass:
+    """One forward pass: the plain values that live no longer than it does."""
+
+    def __init__(
+        self,
+        net: Supernet,
+        arch: Arch,
+        numerics: Numerics,
+        calibration: Calibration | None,
+        *,
+        learn_ranges: bool = False,
+        moments: dict[str, Moments] | None = None,
+        observed: dict[str, tuple[Tensor, Tensor]] | None = None,
+    ) -> None:
+        self.net, self.arch, self.numerics, self.calibration = net, arch, numerics, calibration
+        self.learn_ranges, self.moments, self.observed = learn_ranges, moments, observed
+        if learn_ranges and observed is None:
+            self.observed = {}
+        scale, zero = scale_zero(self._ranges())
+        self.scale: list[float] = scale.tolist()  # one synchronisation a pass, not one a tensor
+        self.zero: list[int] = zero.tolist()
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Run every layer; [n, channels, r, r] -> [n, classes]."""
+        tensors = {INPUT: x}  # already on its grid: pixels are integers
+        for layer in self.net.space.layers(self.arch):
+            y = self._layer(layer, [tensors[name] for name in layer.inputs])
+            tensors[layer.name] = self._tensor(layer, y)
+        if self.learn_ranges:
+            self._update_ranges()
+        return tensors["logits"]
+
+    # --- layers --------------------------------------------------------------------------------
+
+    def _layer(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
+        if layer.kind == "add":
+            return inputs[0] + inputs[1]
+        if layer.kind == "mean":
+            return inputs[0].mean((2, 3))
+        module = self.net.module(layer)
+        if isinstance(module, ElasticLinear):
+            return self._linear(layer, module, inputs[0])
+        assert isinstance(module, ElasticConv)
+        weight = module.slice(layer)
+        y = convolve(inputs[0], self._weight(weight), layer)
+        return self._normalise(layer, module, weight, y)
+
+    def _linear(self, layer: Layer, module: ElasticLinear, x: Tensor) -> Tensor:
+        weight = module.slice(layer)
+        bias: Tensor = module.bias
+        if self._exact:
+            bias = round_bias(bias, self._scale(layer.inputs[0]) * weight_scale(weight))
+        return F.linear(x, self._weight(weight), bias)
+
+    def _normalise(self, layer: Layer, module: ElasticConv, weight: Tensor, y: Tensor) -> Tensor:
+        gamma, beta = module.affine(layer)
+        if self.calibration is not None:
+            std = torch.sqrt(self.calibration.var[layer.name] + BN_EPS)
+            factor, bias = gamma / std, beta - self.calibration.mean[layer.name] * gamma / std
+            if self._exact:
+                step = self._scale(layer.inputs[0]) * weight_scale(weight * factor.view(-1, 1, 1, 1))
+                bias = round_bias(bias, step)
+            return y * factor.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
+        if self.moments is not None:
+            var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
+            self.moments.setdefault(
+                layer.name, Moments(torch.zeros_like(mean), torch.zeros_like(var))
+            ).add(mean, var)
+        return F.batch_norm(y, None, None, gamma, beta, True, 0.0, BN_EPS)
+
+    # --- numbers -------------------------------------------------------------------------------
+
+    @property
+    def _exact(self) -> bool:
+        """Whether biases are rounded too: only once the subnet's own numbers are all known."""
+        return self.numerics is Numerics.INT8 and self.calibration is not None
+
+    def _weight(self, weight: Tensor) -> Tensor:
+        return weight if self.numerics is Numerics.FLOAT else fake_quantize_weight(weight)
+
+    def _tensor(self, layer: Layer, y: Tensor) -> Tensor:
+        """Activation, observation and quantisation of one produced tensor."""
+        if self.observed is not None:
+            self.observed[layer.name] = _extremes(y, layer.relu)
+        if self.numerics is Numerics.INT8:
+            row = self.net.row(layer.name)
+            return fake_quantize(y, self.scale[row], self.zero[row])  # contains the ReLU
+        return torch.relu(y) if layer.relu else y
+
+    def _scale(self, tensor: str) -> float:
+        return self.scale[self.net.row(tensor)]
+
+    def _ranges(self) -> Tensor:
+        if self.calibration is None or not self.calibration.ranges:
+            return self.net.ranges
+        ranges = self.net.ranges.clone()
+        for name, ends in self.calibration.ranges.items():
+            ranges[self.net.row(name)] = torch.tensor(ends)
+        return ranges
+
+    @torch.no_grad()
+    def _update_ranges(self) -> None:
+        """Exponential moving average of the extremes; a first observation is taken as it is."""
+        assert self.observed is not None
+        rows = torch.tensor([self.net.row(name) for name in self.observed], device=self.net.ranges.device)
+        seen = torch.stack([torch.stack(ends) for ends in self.observed.values()])
+        old = self.net.ranges[rows]
+        fresh = (old == 0).all(1, keepdim=True)
+        self.net.ranges[rows] = torch.where(fresh, seen, old.lerp(seen, 1 - RANGE_MOMENTUM))
+
+
+def _extremes(y: Tensor, relu: bool) -> tuple[Tensor, Tensor]:
+    y = y.detach()
+    if relu:
+        top = y.amax().clamp(min=0.0)
+        return torch.zeros_like(top), top
+    return y.amin(), y.amax()  # on a CPU ten times as fast as torch.aminmax
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "_")  # module names may not hold dots
+
+
+def _largest_layers(space: ArchSpace) -> list[Layer]:
+    return [layer for layer in space.layers(space.largest()) if layer.weighted]
+
+
+def _tensor_names(space: ArchSpace) -> list[str]:
+    """Every tensor that any subnet produces, in execution order.
+
+    A first block of stride 1 adds its input only if the widths happen to be equal, so the largest
+    network alone does not show every add.
+    """
+    names: list[str] = []
+    for layer in space.layers(space.largest()):
+        names.append(layer.name)
+        if layer.name.endswith(".project"):
+            names.append(layer.name.removesuffix("project") + "add")
+    return list(dict.fromkeys(names))
+
+
+def _module(layer: Layer, zero_gamma: bool) -> nn.Module:
+    if layer.kind == "linear":
+        return ElasticLinear(layer.cin, layer.cout)
+    cin = 1 if layer.kind == "depthwise" else layer.cin
+    return ElasticConv(cin, layer.cout, layer.kernel, zero_gamma)

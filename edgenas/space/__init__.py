@@ -1,0 +1,11 @@
+"""Architectures, the spaces they are drawn from, and the layers they consist of (no torch)."""
+
+from edgenas.space.arch import Arch, ArchError, BlockArch, StageArch
+from edgenas.space.layers import INPUT, Layer, same_padding
+from edgenas.space.presets import PRESETS, preset
+from edgenas.space.space import ArchSpace, StageSpace
+
+__all__ = [
+    "INPUT", "PRESETS", "Arch", "ArchError", "ArchSpace", "BlockArch", "Layer", "StageArch",
+    "StageSpace", "preset", "same_padding",
+]

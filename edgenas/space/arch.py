@@ -1,0 +1,106 @@
+"""The architecture of one subnet: a frozen tuple of choices, resolution and bits included.
+
+An `Arch` says *what was chosen*; which choices exist is the business of `edgenas.space.space`, and
+what layers follow from them of `edgenas.space.layers`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from edgenas.errors import EdgenasError
+
+
+class ArchError(EdgenasError):
+    """A description of an architecture is malformed or lies outside its space."""
+
+
+@dataclass(frozen=True)
+class BlockArch:
+    """One mobile inverted bottleneck (MBConv): depthwise kernel size and expansion ratio."""
+
+    kernel: int
+    expand: int
+
+
+@dataclass(frozen=True)
+class StageArch:
+    """One stage: output width in channels and its active blocks (their number is the depth)."""
+
+    width: int
+    blocks: tuple[BlockArch, ...]
+
+    @property
+    def depth(self) -> int:
+        """Number of active blocks."""
+        return len(self.blocks)
+
+
+@dataclass(frozen=True)
+class Arch:
+    """One subnet of an `ArchSpace`.
+
+    Attributes:
+        resolution: side of the square input image, in pixels.
+        stem: output channels of the stem convolution.
+        stages: the stages in order.
+        head: output channels of the last 1x1 convolution, before pooling.
+        bits: width of weights and activations; 8 throughout this version.
+    """
+
+    resolution: int
+    stem: int
+    stages: tuple[StageArch, ...]
+    head: int
+    bits: int = 8
+
+    @cached_property
+    def id(self) -> str:
+        """First 12 hex digits of the SHA-256 over the canonical JSON: equal nets, equal ids."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON form; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Arch:
+        """Read the JSON form back.
+
+        Raises:
+            ArchError: a field is missing or is not of its type.
+        """
+        try:
+            stages = tuple(
+                StageArch(
+                    int(stage["width"]),
+                    tuple(BlockArch(int(b["kernel"]), int(b["expand"])) for b in stage["blocks"]),
+                )
+                for stage in data["stages"]
+            )
+            return Arch(
+                int(data["resolution"]),
+                int(data["stem"]),
+                stages,
+                int(data["head"]),
+                int(data.get("bits", 8)),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchError(
+                f"architecture: expected the fields resolution, stem, stages[width, "
+                f"blocks[kernel, expand]] and head, got {str(data)[:200]!r} ({error!r}); "
+                f"write one with `edgenas export RUN --arch random --arch-out FILE`"
+            ) from error
+
+    def describe(self) -> str:
+        """One line for a person: `r16 stem8 | 16: k3e2 k5e3 | ... | head64`."""
+        stages = " | ".join(
+            f"{s.width}: " + " ".join(f"k{b.kernel}e{b.expand}" for b in s.blocks)
+            for s in self.stages
+        )
+        return f"r{self.resolution} stem{self.stem} | {stages} | head{self.head}"
