@@ -1,0 +1,177 @@
+"""Exactness and speed of the INT8 export, over random architectures of every preset.
+
+    python -m benchmarks.export --data-root DIR [--presets digits,fashion,cifar,mobile] [--archs 50]
+
+DIR holds `fashion-mnist/`, `cifar-10-batches-bin/` and an image folder `flowers128/`. Each preset is
+trained first (`--steps`, short for the large ones: exactness does not need a good network, only a
+trained one), then random architectures are exported and compared on real images: the supernet
+with fake quantisation, the integer twin, and the bytes under the runtime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.record import Figure, write_result
+from edgenas.campaign.progress import Silent
+from edgenas.campaign.rundir import RunDir
+from edgenas.campaign.training import TrainOptions, open_run, scorer_of, train_run
+from edgenas.data import ImageData
+from edgenas.export.exporter import Exporter
+from edgenas.export.parity import Parity, check_graph, compare, twin_codes
+from edgenas.export.run_bytes import accuracy, run_codes
+from edgenas.model.calibration import Calibration
+from edgenas.model.images import Codes, Pixels, input_batches, to_codes
+from edgenas.model.subnet import Subnet
+from edgenas.model.supernet import Numerics
+from edgenas.space.arch import Arch
+
+SEED = 0
+DATA = {"digits": "digits", "fashion": "fashion-mnist", "cifar": "cifar10", "mobile": "flowers128"}
+EPOCHS = {"digits": 24.0, "fashion": 1.0, "cifar": 0.22, "mobile": 1.5}
+BATCH = {"digits": 64, "fashion": 128, "cifar": 64, "mobile": 32}
+IMAGES = 1000
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was found for one architecture."""
+
+    preset: str
+    arch: str
+    macs: int
+    bytes: int
+    twin: Parity
+    fake: Parity
+    accuracy_bytes: float
+    accuracy_fake: float
+    plain_gap: float
+    seconds: dict[str, float]
+    cached_seconds: float
+
+
+def main() -> None:
+    """Train, export, compare, write the result."""
+    options = _arguments()
+    rows: list[Row] = []
+    for name in options.presets.split(","):
+        rows += _preset(name, options.data_root, options.archs, options.work)
+    write_result("export", _figures(rows), {"seed": SEED}, [asdict(row) for row in rows])
+
+
+def _preset(name: str, root: Path, archs: int, work: Path) -> list[Row]:
+    run = RunDir(work / name)
+    folder = root / DATA[name] if name == "mobile" else None
+    data_root = {"fashion": root / "fashion-mnist", "cifar": root}.get(name)
+    options = TrainOptions(
+        str(folder) if folder else DATA[name], data_root, name, None,
+        {"epochs": EPOCHS[name], "batch": BATCH[name], "checkpoint_every": 5}, SEED,
+    )  # fmt: skip
+    train_run(run, options, "benchmark", Silent())
+    checkpoint, data = open_run(run)
+    exporter = scorer_of(run, checkpoint, data).exporter
+    pixels, labels = _images(data)
+    rng = random.Random(SEED)
+    rows = []
+    for number in range(archs):
+        arch = checkpoint.space.sample(rng)
+        rows.append(_one(name, exporter, arch, pixels, labels))
+        print(f"{name} {number + 1}/{archs} {rows[-1].twin} {rows[-1].seconds}", flush=True)
+    return rows
+
+
+def _images(data: ImageData) -> tuple[Pixels, np.ndarray]:
+    """Real images that the calibration did not see, where there are enough of them."""
+    split = data.search if len(data.search) >= IMAGES else data.train
+    return split.images[-IMAGES:], split.labels[-IMAGES:]
+
+
+def _one(name: str, exporter: Exporter, arch: Arch, pixels: Pixels, labels: np.ndarray) -> Row:
+    with tempfile.TemporaryDirectory() as scratch:
+        fresh = Exporter(
+            exporter.net, "bench", exporter.images, Path(scratch), len(exporter.images)
+        )
+        fresh._batches = exporter._batches  # resized once for all architectures
+        exported = fresh.export(arch)
+        began = time.perf_counter()
+        if not fresh.export(arch).cached:
+            raise RuntimeError("the second export was not taken from the cache")
+        cached_seconds = time.perf_counter() - began
+        model, subnet = exported.path.read_bytes(), fresh.subnet(arch)
+    check_graph(model, subnet)
+    codes = to_codes(pixels, arch.resolution)
+    got = run_codes(model, codes)
+    fake = _fake_codes(exporter, arch, subnet.calibration, pixels)
+    return Row(
+        name, arch.id, exporter.net.space.macs(arch), len(model),
+        compare(twin_codes(subnet, codes), got), compare(fake, got),
+        accuracy(got, labels), accuracy(fake, labels), _plain_gap(exporter, subnet, pixels),
+        exported.seconds, cached_seconds,
+    )  # fmt: skip
+
+
+
+def _fake_codes(exporter: Exporter, arch: Arch, calibration: Calibration, pixels: Pixels) -> Codes:
+    """Logit codes of the supernet itself, fake-quantised, calibrated for the subnet."""
+    scale, zero = calibration.scale_zero("logits")
+    parts = []
+    with torch.no_grad():
+        for x in input_batches(pixels, arch.resolution, 250):
+            logits = exporter.net(x, arch, calibration=calibration)
+            parts.append(torch.round(logits / scale) + zero)
+    return torch.cat(parts).clamp(-128, 127).to(torch.int8).numpy()
+
+
+def _plain_gap(exporter: Exporter, subnet: Subnet, pixels: Pixels) -> float:
+    """Largest relative difference of float logits: supernet(x, arch) against the plain subnet."""
+    arch, calibration = subnet.arch, subnet.calibration
+    x = next(input_batches(pixels[:64], arch.resolution, 64))
+    with torch.no_grad():
+        ours = exporter.net(x, arch, calibration=calibration, numerics=Numerics.FLOAT)
+        plain = subnet(x, Numerics.FLOAT)
+    return float((ours - plain).abs().max() / plain.abs().max())
+
+
+def _figures(rows: list[Row]) -> list[Figure]:
+    figures = []
+    for name in dict.fromkeys(row.preset for row in rows):
+        mine = [row for row in rows if row.preset == name]
+        worst = max(abs(row.accuracy_fake - row.accuracy_bytes) for row in mine)
+        figures += [
+            Figure(f"{name}: twin top-1 agreement, worst", 100 * min(r.twin.top1_agreement for r in mine), "%", 99.95, ">="),
+            Figure(f"{name}: twin mean difference, worst", max(r.twin.mean_lsb for r in mine), "LSB", 0.05, "<="),
+            Figure(f"{name}: twin largest difference", max(r.twin.max_lsb for r in mine), "LSB", 0, "<="),
+            Figure(f"{name}: fake-quantised top-1 agreement, worst", 100 * min(r.fake.top1_agreement for r in mine), "%", 99.5, ">="),
+            Figure(f"{name}: fake-quantised accuracy difference, worst", 100 * worst, "points", 0.2, "<="),
+            Figure(f"{name}: supernet against plain subnet, float, worst", max(r.plain_gap for r in mine), "relative", 1e-4, "<="),
+        ]  # fmt: skip
+    totals = [sum(row.seconds.values()) for row in rows]
+    converter = [row.seconds["onnx2tf"] for row in rows]
+    figures += [
+        Figure("export of one candidate, median", statistics.median(totals), "s", 1.5, "<="),
+        Figure("of which onnx2tf, median", statistics.median(converter), "s", 1.5, "<="),
+        Figure("second export of a candidate, median", statistics.median(r.cached_seconds for r in rows), "s", 0.05, "<="),
+    ]  # fmt: skip
+    return figures
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--presets", default="digits,fashion,cifar,mobile")
+    parser.add_argument("--archs", type=int, default=50)
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/work/export"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

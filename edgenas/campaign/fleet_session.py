@@ -1,0 +1,40 @@
+"""Opening what a campaign measures on: a broker, a fleet host, and daemons of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgenas.broker.thread import BrokerThread
+from edgenas.campaign.rundir import RunDir
+from edgenas.fleet.host import FleetHost
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.shelf import BlobShelf
+from firmware_bridge.wire.mqtt import MqttLink
+
+FLEET = "edgenas"
+
+
+@contextmanager
+def broker_at(url: str | None) -> Iterator[str]:
+    """The given broker's address, or an embedded one on a free loopback port."""
+    if url is not None:
+        yield url
+        return
+    with BrokerThread(port=0) as broker:
+        yield broker.url
+
+
+@contextmanager
+def fleet_host(run: RunDir, url: str, fleet: str) -> Iterator[FleetHost]:
+    """The host's end of a fleet, with the run folder's journal and shelf.
+
+    Raises:
+        BrokerUnreachableError: nobody answers at `url`.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(contextlib.closing(FleetJournal(run.fleet, fleet)))
+        link = MqttLink(url, f"host-{fleet}")
+        yield stack.enter_context(FleetHost(link, fleet, BlobShelf(run.shelf), journal))

@@ -1,0 +1,123 @@
+"""The run folder: which step keeps what where. Every command reads and writes the same layout.
+
+    checkpoint.pt, metrics.jsonl   edgenas train
+    run.json                       edgenas train: data set and preset, for the later steps
+    exports/                       edgenas export, search: bytes by (checkpoint, arch)
+    study.sqlite                   edgenas search: every trial and measurement
+    picks.json                     edgenas pick
+    releases/, keys/               edgenas ship
+    fleet.sqlite, shelf/           the host's side of the fleet
+    report.json, report.html       edgenas report
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgenas.campaign.errors import RunFolderError
+
+FORMAT = "edgenas-run/1"
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """What the later steps must know of the training step.
+
+    Attributes:
+        data: name of the data set, or path of an image folder.
+        data_root: folder of its files; None where it ships with a library.
+        preset: name of the space.
+        seed: of splits, weights and search.
+        training_s: wall time of training so far, seconds.
+        command: command line that made the run.
+    """
+
+    data: str
+    data_root: str | None
+    preset: str
+    seed: int
+    training_s: float = 0.0
+    command: str = ""
+
+
+class RunDir:
+    """Paths of one run folder, and its small JSON files.
+
+    Args:
+        path: the folder; made when something is first written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.pt"
+        self.exports = path / "exports"
+        self.study = path / "study.sqlite"
+        self.picks = path / "picks.json"
+        self.shipments = path / "shipments.json"
+        self.keys = path / "keys"
+        self.fleet = path / "fleet.sqlite"
+        self.shelf = path / "shelf"
+        self.devices = path / "devices"
+        self.report_json = path / "report.json"
+        self.report_html = path / "report.html"
+
+    def write_card(self, card: RunCard) -> None:
+        """Keep what the later steps must know."""
+        write_json(self.path / "run.json", {"format": FORMAT, **asdict(card)})
+
+    def read_card(self) -> RunCard:
+        """Read it back.
+
+        Raises:
+            RunFolderError: the folder holds no run, or one of another version.
+        """
+        body = read_json(self.path / "run.json", "edgenas train")
+        if body.pop("format", None) != FORMAT:
+            raise RunFolderError(f"{self.path}/run.json: expected format {FORMAT}; train again")
+        try:
+            return RunCard(**body)
+        except TypeError as error:
+            raise RunFolderError(f"{self.path}/run.json: {error}; train again") from error
+
+
+def write_json(path: Path, body: Any) -> None:
+    """Write a JSON file atomically and durably.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(body, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunFolderError(
+            f"{path}: expected a writable folder with room, got {error}; choose another --out or "
+            f"free disk space, then repeat the command: what is already there is kept"
+        ) from error
+
+
+def read_json(path: Path, written_by: str) -> Any:
+    """Read a JSON file that `written_by` writes.
+
+    Raises:
+        RunFolderError: it is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(
+            f"expected {path}, found none; run `{written_by}` on this folder first"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"{path}: expected JSON written by `{written_by}`, got {error}; run it again"
+        ) from error

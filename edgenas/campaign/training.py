@@ -1,0 +1,159 @@
+"""The training step: load data, train or go on, keep what the later steps need."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgenas.campaign.errors import RunFolderError
+from edgenas.campaign.progress import Progress
+from edgenas.campaign.rundir import RunCard, RunDir
+from edgenas.data import ImageData, load_data
+from edgenas.export.exporter import CALIBRATION_IMAGES, Exporter
+from edgenas.campaign.scoring import Scorer
+from edgenas.space.presets import PRESETS, preset
+from edgenas.train.checkpoint import Checkpoint, load_checkpoint
+from edgenas.train.loop import StepReport, train
+from edgenas.train.recipe import RECIPES, Recipe, recipe
+
+DEFAULT_PRESETS = {"digits": "digits", "fashion-mnist": "fashion", "cifar10": "cifar"}
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What to train.
+
+    Attributes:
+        data: name of a data set, or path of an image folder.
+        data_root: folder of its files.
+        preset: name of the space; None takes the one that belongs to the data.
+        recipe: name of the recipe; None takes the preset's.
+        overrides: recipe fields to change.
+        seed: of everything random.
+    """
+
+    data: str = "digits"
+    data_root: Path | None = None
+    preset: str | None = None
+    recipe: str | None = None
+    overrides: dict[str, object] | None = None
+    seed: int = 0
+
+    def preset_name(self) -> str:
+        """The preset that is used."""
+        return self.preset or DEFAULT_PRESETS.get(self.data, "mobile")
+
+    def chosen_recipe(self) -> Recipe:
+        """The recipe that is used.
+
+        Raises:
+            RecipeError: unknown name or value.
+        """
+        name = self.recipe or self.preset_name()
+        return recipe(name).override(seed=self.seed, **(self.overrides or {}))
+
+
+def load(data: str, root: Path | None, preset_name: str, seed: int) -> ImageData:
+    """Images at the size that the preset's largest resolution needs at most.
+
+    Raises:
+        DataError: files are missing or damaged.
+    """
+    named = data in DEFAULT_PRESETS
+    size = None if named else PRESETS[preset_name].resolutions[-1]
+    return load_data(data, root, image_size=size, seed=seed)
+
+
+def train_run(
+    run: RunDir, options: TrainOptions, command: str, progress: Progress
+) -> tuple[Checkpoint, ImageData]:
+    """Train the supernet of a run folder, or go on with it.
+
+    Raises:
+        EdgenasError: see `edgenas.train.loop.train`; also wrong data and unknown names.
+    """
+    name = options.preset_name()
+    chosen = options.chosen_recipe()
+    if name not in PRESETS:
+        preset(name, channels=1, classes=2)  # raises, naming the presets
+    data = load(options.data, options.data_root, name, options.seed)
+    space = preset(name, channels=data.channels, classes=len(data.classes))
+    _note_sizes(data, space.name, space.size(), progress)
+    root = None if options.data_root is None else str(options.data_root.resolve())
+    place = options.data if options.data in DEFAULT_PRESETS else str(Path(options.data).resolve())
+    card = RunCard(place, root, name, options.seed, _earlier_seconds(run), command)
+    steps = chosen.steps(len(data.train))
+    progress.phase(f"training the supernet ({chosen.epochs:g} epochs)", steps)
+    run.write_card(card)
+    began = time.monotonic()
+
+    def show(report: StepReport) -> None:
+        progress.advance(report.step, _figures(report))
+
+    try:
+        checkpoint = train(
+            space, data.train.images, data.train.labels, chosen, run.path, data.fingerprint,
+            on_step=show,
+        )  # fmt: skip
+    finally:
+        run.write_card(replace(card, training_s=card.training_s + time.monotonic() - began))
+    return checkpoint, data
+
+
+def open_run(run: RunDir) -> tuple[Checkpoint, ImageData]:
+    """The trained supernet of a run folder, and its data.
+
+    Raises:
+        RunFolderError: training has not ended, or the data are not those it was trained on.
+    """
+    card = run.read_card()
+    checkpoint = load_checkpoint(run.checkpoint)
+    if not checkpoint.finished:
+        raise RunFolderError(
+            f"{run.path}: expected a finished training, got step {checkpoint.step} of "
+            f"{checkpoint.steps}; repeat the `edgenas train` command to go on: {card.command}"
+        )
+    root = None if card.data_root is None else Path(card.data_root)
+    data = load(card.data, root, card.preset, card.seed)
+    if data.fingerprint != checkpoint.data:
+        raise RunFolderError(
+            f"{card.data}: expected the images that the supernet was trained on (fingerprint "
+            f"{checkpoint.data[:12]}), got {data.fingerprint[:12]}; restore the data set"
+        )
+    return checkpoint, data
+
+
+def scorer_of(run: RunDir, checkpoint: Checkpoint, data: ImageData) -> Scorer:
+    """Exports and scores architectures of the run's supernet."""
+    space = checkpoint.space
+    heavy = space.macs(space.largest()) > 200e6  # calibrating 2,048 images would take minutes
+    images = CALIBRATION_IMAGES // 4 if heavy else CALIBRATION_IMAGES
+    exporter = Exporter(
+        checkpoint.supernet(), checkpoint.digest(), data.train.images, run.exports, images
+    )
+    return Scorer(exporter, data.search, data.fingerprint)
+
+
+def _earlier_seconds(run: RunDir) -> float:
+    if not run.checkpoint.exists():
+        return 0.0
+    return run.read_card().training_s
+
+
+def _note_sizes(data: ImageData, space: str, size: int, progress: Progress) -> None:
+    progress.note(
+        f"data {data.name}: {len(data.train):,} train, {len(data.search):,} search images, "
+        f"{len(data.classes)} classes; the test split stays closed until the end"
+    )
+    progress.note(f"space {space}: {size:,} subnets, every one INT8")
+
+
+def _figures(report: StepReport) -> str:
+    return (
+        f"{report.phase:5s} loss {report.loss_largest:.3f} largest, "
+        f"{report.loss_smallest:.3f} smallest, {report.images_per_s:,.0f} images/s"
+    )
+
+
+__all__ = ["RECIPES", "TrainOptions", "load", "open_run", "scorer_of", "train_run"]
