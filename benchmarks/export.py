@@ -119,7 +119,6 @@ def _one(name: str, exporter: Exporter, arch: Arch, pixels: Pixels, labels: np.n
     )  # fmt: skip
 
 
-
 def _fake_codes(exporter: Exporter, arch: Arch, calibration: Calibration, pixels: Pixels) -> Codes:
     """Logit codes of the supernet itself, fake-quantised, calibrated for the subnet."""
     scale, zero = calibration.scale_zero("logits")
@@ -165,7 +164,9 @@ def _figures(rows: list[Row]) -> list[Figure]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--presets", default="digits,fashion,cifar,mobile")
     parser.add_argument("--archs", type=int, default=50)

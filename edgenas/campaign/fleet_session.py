@@ -35,6 +35,6 @@ def fleet_host(run: RunDir, url: str, fleet: str) -> Iterator[FleetHost]:
     """
     run.path.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(contextlib.closing(FleetJournal(run.fleet, fleet)))
+        journal = stack.enter_context(contextlib.closing(FleetJournal(run.fleet)))
         link = MqttLink(url, f"host-{fleet}")
         yield stack.enter_context(FleetHost(link, fleet, BlobShelf(run.shelf), journal))

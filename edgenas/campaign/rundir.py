@@ -1,13 +1,13 @@
 """The run folder: which step keeps what where. Every command reads and writes the same layout.
 
-    checkpoint.pt, metrics.jsonl   edgenas train
-    run.json                       edgenas train: data set and preset, for the later steps
-    exports/                       edgenas export, search: bytes by (checkpoint, arch)
-    study.sqlite                   edgenas search: every trial and measurement
-    picks.json                     edgenas pick
-    releases/, keys/               edgenas ship
-    fleet.sqlite, shelf/           the host's side of the fleet
-    report.json, report.html       edgenas report
+checkpoint.pt, metrics.jsonl   edgenas train
+run.json                       edgenas train: data set and preset, for the later steps
+exports/                       edgenas export, search: bytes by (checkpoint, arch)
+study.sqlite                   edgenas search: every trial and measurement
+picks.json                     edgenas pick
+releases/, keys/               edgenas ship
+fleet.sqlite, shelf/           the host's side of the fleet
+report.json, report.html       edgenas report
 """
 
 from __future__ import annotations

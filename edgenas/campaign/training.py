@@ -9,9 +9,9 @@ from pathlib import Path
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.rundir import RunCard, RunDir
+from edgenas.campaign.scoring import Scorer
 from edgenas.data import ImageData, load_data
 from edgenas.export.exporter import CALIBRATION_IMAGES, Exporter
-from edgenas.campaign.scoring import Scorer
 from edgenas.space.presets import PRESETS, preset
 from edgenas.train.checkpoint import Checkpoint, load_checkpoint
 from edgenas.train.loop import StepReport, train

@@ -44,7 +44,8 @@ class Display(Progress):
             disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
-        self._name, self._total, self._began, self._shown = "", None, 0.0, 0.0
+        self._name, self._began, self._shown = "", 0.0, 0.0
+        self._total: int | None = None
         self._newest = ""
 
     def __enter__(self) -> Self:
@@ -90,4 +91,6 @@ class Display(Progress):
         self._bar.remove_task(self._task)
         self._task = None
         seconds = time.monotonic() - self._began
-        self.note(f"  {self._name}: {seconds:.0f} s" + (f"; {self._newest}" if self._newest else ""))
+        self.note(
+            f"  {self._name}: {seconds:.0f} s" + (f"; {self._newest}" if self._newest else "")
+        )

@@ -6,6 +6,8 @@ padding would leave padding operators in the graph. Tensor names are layer names
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
@@ -47,7 +49,7 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(value.detach().cpu().numpy(), name))
         return name
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> None:
+    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
 
 

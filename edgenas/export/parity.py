@@ -7,18 +7,21 @@ numbers: the integer twin against the bytes on real images.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from edgenas.export.errors import ParityError
-from edgenas.export.graph import Graph, read_graph
+from edgenas.export.graph import Graph, GraphOp, read_graph
 from edgenas.export.quantise import OPERATORS, match_layers
 from edgenas.export.run_bytes import run_codes
 from edgenas.model.images import Codes
 from edgenas.model.quant import weight_codes
 from edgenas.model.subnet import Subnet
 from edgenas.model.twin import IntegerTwin
+from edgenas.space.layers import INPUT, Layer
 
 ALLOWED = frozenset({*OPERATORS.values(), "RESHAPE"})
 MIN_AGREEMENT = 0.9995
@@ -60,34 +63,54 @@ def check_graph(model: bytes, subnet: Subnet) -> Graph:
     graph = read_graph(model)
     for op in graph.ops:
         if op.kind not in ALLOWED:
-            raise ParityError(f"{subnet.arch.id}: expected operators {sorted(ALLOWED)}, got {op.kind}")
+            raise ParityError(
+                f"{subnet.arch.id}: expected operators {sorted(ALLOWED)}, got {op.kind}"
+            )
     for tensor in graph.tensors:
         if tensor.dtype not in ("INT8", "INT32"):
-            raise ParityError(f"{subnet.arch.id}: expected integers, got {tensor.dtype} {tensor.name!r}")
-    for index, name in match_layers(graph, subnet.layers).items():
+            raise ParityError(
+                f"{subnet.arch.id}: expected integers, got {tensor.dtype} {tensor.name!r}"
+            )
+    names = match_layers(graph, subnet.layers)
+    ends = [names.get(index) for index in (*graph.inputs, *graph.outputs)]
+    if ends != [INPUT, subnet.layers[-1].name]:
+        raise ParityError(f"{subnet.arch.id}: expected an image in and its logits out, got {ends}")
+    for index, name in names.items():
         tensor, (scale, zero) = graph.tensors[index], subnet.calibration.scale_zero(name)
-        if not np.allclose(tensor.scale, scale, rtol=1e-6) or tensor.zero.tolist() != [zero]:
+        if tensor.scale.tolist() != [scale] or tensor.zero.tolist() != [zero]:
             raise ParityError(
                 f"{subnet.arch.id}, tensor {name}: expected the trained scale {scale!r} and zero "
                 f"point {zero}, got {tensor.scale} and {tensor.zero}"
             )
-    _check_weights(graph, subnet)
+    ops = [op for op in graph.ops if op.kind != "RESHAPE"]
+    for op, layer in zip(ops, subnet.layers, strict=True):
+        if layer.weighted:
+            _check_weights(graph, op, subnet, layer)
     return graph
 
 
-def _check_weights(graph: Graph, subnet: Subnet) -> None:
-    ops = [op for op in graph.ops if op.kind != "RESHAPE"]
-    for op, layer in zip(ops, subnet.layers, strict=True):
-        if not layer.weighted:
-            continue
-        codes = weight_codes(subnet.weights[layer.name])[0].numpy()
-        if layer.kind == "depthwise":
-            codes = codes.transpose(1, 2, 3, 0)
-        elif layer.kind == "conv":
-            codes = codes.transpose(0, 2, 3, 1)
-        stored = graph.tensors[op.inputs[1]].constant
-        if stored is None or not np.array_equal(stored, codes):
-            raise ParityError(f"{subnet.arch.id}, layer {layer.name}: the file holds other weights")
+def _check_weights(graph: Graph, op: GraphOp, subnet: Subnet, layer: Layer) -> None:
+    """The operator's constants are the layer's, scales included, integer for integer."""
+    codes, scale = weight_codes(subnet.weights[layer.name])
+    order = {"depthwise": (1, 2, 3, 0), "conv": (0, 2, 3, 1), "linear": (0, 1)}[layer.kind]
+    step = np.float32(subnet.calibration.scale_zero(layer.inputs[0])[0]) * scale.numpy()
+    weight, bias = (graph.tensors[index] for index in op.inputs[1:3])
+    wrong = {
+        "weights": not _same(weight.constant, codes.permute(order).numpy()),
+        "weight scales": not _same(weight.scale, scale.numpy()) or weight.zero.any(),
+        "biases": not _same(bias.constant, subnet.bias_codes(layer).numpy()),
+        "bias scales": not _same(bias.scale, step) or bias.zero.any(),
+    }
+    for what, differs in wrong.items():
+        if differs:
+            raise ParityError(
+                f"{subnet.arch.id}, layer {layer.name}: expected the trained {what}, the file "
+                f"holds others; delete the file and export again"
+            )
+
+
+def _same(stored: npt.NDArray[Any] | None, expected: npt.NDArray[Any]) -> bool:
+    return stored is not None and np.array_equal(stored, expected)
 
 
 def measure_parity(model: bytes, subnet: Subnet, codes: Codes) -> Parity:

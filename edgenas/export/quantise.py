@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from ai_edge_quantizer import quantizer, recipe
 
 from edgenas.export.errors import ConversionError
@@ -33,25 +34,34 @@ def quantise(float_model: bytes, subnet: Subnet) -> bytes:
     """The INT8 file: integer input and output, int32 biases, the subnet's own scales.
 
     Raises:
-        ConversionError: the float graph is not the subnet's graph.
+        ConversionError: the float graph is not the subnet's graph, or the quantiser fails.
     """
     graph = read_graph(float_model)
     layer_of = match_layers(graph, subnet.layers)
     ranges = {graph.tensors[index].name: name for index, name in layer_of.items()}
     shape = (1, 1, 1, 1)
-    given = {}
+    given: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
     for tensor, name in ranges.items():
         lo, hi = nudged_range(*subnet.calibration.scale_zero(name))
         given[tensor] = {"min": np.full(shape, lo), "max": np.full(shape, hi)}  # double: exact
     with tempfile.TemporaryDirectory(prefix="edgenas-export-") as folder:
         path = Path(folder, "float.tflite")
         path.write_bytes(float_model)
+        return _run_quantizer(path, given)
+
+
+def _run_quantizer(path: Path, given: dict[str, dict[str, npt.NDArray[np.float64]]]) -> bytes:
+    try:
         with contextlib.redirect_stdout(io.StringIO()):
             work = quantizer.Quantizer(str(path))
             work.load_quantization_recipe(recipe.static_wi8_ai8())
             result = work.quantize(given)
-    assert result.quantized_model is not None
-    return bytes(result.quantized_model)
+        return bytes(result.quantized_model)
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        raise ConversionError(
+            f"expected ai-edge-quantizer to quantise the graph, got {type(error).__name__}: "
+            f"{error}; install the versions in constraints.txt"
+        ) from error
 
 
 def match_layers(graph: Graph, layers: tuple[Layer, ...]) -> dict[int, str]:

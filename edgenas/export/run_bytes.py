@@ -15,12 +15,16 @@ from firmware_bridge.interpreter import Model, Runtime, find_runtime
 
 
 def run_codes(model: bytes, codes: Codes, threads: int = 1) -> Codes:
-    """Logit codes [n, classes] of input codes [n, r, r, c], one image an invocation."""
+    """Logit codes [n, classes] of input codes [n, r, r, c], one image an invocation.
+
+    Raises:
+        InterpreterError: no runtime is installed, or it refuses the model.
+    """
     net = Model(model, threads, _runtime())
     outputs = np.empty((len(codes), net.outputs[0].shape[-1]), np.int8)
     for row, image in enumerate(codes):
         net.feed([image[None]])
-        net.invoke()
+        net.run_checked()
         outputs[row] = net.read()[0][0]
     return outputs
 

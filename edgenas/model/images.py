@@ -1,4 +1,4 @@
-"""From stored pixels to network input: the one preparation that training, calibration and device share.
+"""From stored pixels to network input, prepared alike for training, calibration and device.
 
 Images are uint8 [n, h, w, c]; the network sees them resized to its own resolution and still on the
 pixel grid (p / 255 with whole p), so that the INT8 input code is exactly p - 128.

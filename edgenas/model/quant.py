@@ -32,7 +32,7 @@ def scale_zero(ranges: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nudged_range(scale: float, zero: int) -> tuple[float, float]:
-    """The real numbers at codes -128 and 127; an exporter derives the same (scale, zero) from them."""
+    """The real numbers at codes -128 and 127; an exporter derives (scale, zero) from them again."""
     return scale * (QMIN - zero), scale * (QMAX - zero)
 
 
@@ -62,7 +62,7 @@ class _FakeQuantize(torch.autograd.Function):
 
 
 def fake_quantize(x: Tensor, scale: float, zero: int) -> Tensor:
-    """x on the INT8 grid, still float; straight-through gradient inside the range, 0 outside.
+    """X on the INT8 grid, still float; straight-through gradient inside the range, 0 outside.
 
     With zero point -128 this contains the ReLU: everything below 0 becomes 0.
     """
@@ -91,5 +91,5 @@ def weight_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def round_bias(bias: Tensor, step: Tensor) -> Tensor:
-    """The bias on its INT32 grid: whole multiples of `step` = input scale x weight scale, per channel."""
+    """The bias on its INT32 grid: whole multiples of `step` = input scale x weight scale."""
     return torch.round(bias / step) * step

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from edgenas.errors import EdgenasError
 from edgenas.model.calibration import Calibration
 from edgenas.model.elastic import BN_EPS, ElasticConv, ElasticLinear, convolve
-from edgenas.model.quant import fake_quantize, fake_quantize_weight, round_bias, weight_scale
+from edgenas.model.quant import fake_quantize, fake_quantize_weight, weight_scale
 from edgenas.model.supernet import Numerics, Supernet
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT, Layer
@@ -63,16 +63,23 @@ class Subnet:
             return inputs[0].mean((2, 3))
         weight, bias = self.weights[layer.name], self.biases[layer.name]
         if numerics is Numerics.INT8:
-            bias = round_bias(bias, self.bias_step(layer))
+            bias = (self.bias_codes(layer) * self.bias_step(layer)).to(bias.dtype)
             weight = fake_quantize_weight(weight)
         if layer.kind == "linear":
             return F.linear(inputs[0], weight, bias)
         return convolve(inputs[0], weight, layer) + bias.view(1, -1, 1, 1)
 
     def bias_step(self, layer: Layer) -> Tensor:
-        """Real value of one unit of the INT32 bias, [cout]: input scale x weight scale."""
+        """Real value of one unit of the INT32 bias, [cout] float64: input x weight scale."""
         scale, _ = self.calibration.scale_zero(layer.inputs[0])
-        return scale * weight_scale(self.weights[layer.name])
+        return scale * weight_scale(self.weights[layer.name]).double()
+
+    def bias_codes(self, layer: Layer) -> Tensor:
+        """The INT32 bias, [cout] as whole float64 numbers; in double precision as the exporter.
+
+        Single precision has 24 bits: a bias of many units was one or two units off.
+        """
+        return torch.round(self.biases[layer.name].double() / self.bias_step(layer))
 
 
 @torch.no_grad()
@@ -107,7 +114,7 @@ def _fold(net: Supernet, layer: Layer, calibration: Calibration) -> tuple[Tensor
 
 
 def _check_bias(subnet: Subnet, layer: Layer) -> None:
-    units = (subnet.biases[layer.name] / subnet.bias_step(layer)).abs().max().item()
+    units = subnet.bias_codes(layer).abs().max().item()
     if not units < INT32_MAX:
         raise BiasOverflowError(
             f"layer {layer.name} of {subnet.arch.id}: expected a bias below 2^31 units, got "

@@ -2,8 +2,8 @@
 
 `supernet(x, arch)` runs one subnet; which one is an argument, never state. Every quantiser sits
 where the exported TensorFlow Lite graph has a tensor, and is named like it. The layer list comes
-from `edgenas.space.layers`; slices from `edgenas.model.elastic`; numbers from `edgenas.model.quant`.
-Cutting a plain network out is `edgenas.model.subnet`.
+from `edgenas.space.layers`, slices from `edgenas.model.elastic`, numbers from
+`edgenas.model.quant`. Cutting a plain network out is `edgenas.model.subnet`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from torch.nn import functional as F
 
 from edgenas.model.calibration import Calibration, Moments
 from edgenas.model.elastic import BN_EPS, ElasticConv, ElasticLinear, convolve
-from edgenas.model.quant import fake_quantize, fake_quantize_weight, round_bias, scale_zero, weight_scale
+from edgenas.model.quant import (
+    fake_quantize,
+    fake_quantize_weight,
+    round_bias,
+    scale_zero,
+    weight_scale,
+)
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT, Layer
 from edgenas.space.space import ArchSpace
@@ -77,7 +83,13 @@ class Supernet(nn.Module):
             calibration: the subnet's own statistics and ranges; without it BatchNorm uses the
                 batch and the quantisers use the shared ranges (and learn them while training).
         """
-        run = Pass(self, arch, numerics, calibration, learn_ranges=self.training and numerics is Numerics.INT8)
+        run = Pass(
+            self,
+            arch,
+            numerics,
+            calibration,
+            learn_ranges=self.training and numerics is Numerics.INT8 and calibration is None,
+        )
         return run.logits(x)
 
     def row(self, tensor: str) -> int:
@@ -107,9 +119,14 @@ class Pass:
         self.learn_ranges, self.moments, self.observed = learn_ranges, moments, observed
         if learn_ranges and observed is None:
             self.observed = {}
-        scale, zero = scale_zero(self._ranges())
+        ranges = self._ranges()
+        scale, zero = scale_zero(ranges)
         self.scale: list[float] = scale.tolist()  # one synchronisation a pass, not one a tensor
         self.zero: list[int] = zero.tolist()
+        # what no pass has met yet; a subnet's own range may well be (0, 0): a dead tensor
+        self.unmet: list[bool] = (ranges == 0).all(1).tolist()
+        if calibration is not None and calibration.ranges:
+            self.unmet = [False] * len(self.unmet)
 
     def logits(self, x: Tensor) -> Tensor:
         """Run every layer; [n, channels, r, r] -> [n, classes]."""
@@ -149,7 +166,9 @@ class Pass:
             std = torch.sqrt(self.calibration.var[layer.name] + BN_EPS)
             factor, bias = gamma / std, beta - self.calibration.mean[layer.name] * gamma / std
             if self._exact:
-                step = self._scale(layer.inputs[0]) * weight_scale(weight * factor.view(-1, 1, 1, 1))
+                step = self._scale(layer.inputs[0]) * weight_scale(
+                    weight * factor.view(-1, 1, 1, 1)
+                )
                 bias = round_bias(bias, step)
             return y * factor.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
         if self.moments is not None:
@@ -175,8 +194,15 @@ class Pass:
             self.observed[layer.name] = _extremes(y, layer.relu)
         if self.numerics is Numerics.INT8:
             row = self.net.row(layer.name)
+            if self.unmet[row]:
+                self._take_own_range(row, _extremes(y, layer.relu))
             return fake_quantize(y, self.scale[row], self.zero[row])  # contains the ReLU
         return torch.relu(y) if layer.relu else y
+
+    def _take_own_range(self, row: int, ends: tuple[Tensor, Tensor]) -> None:
+        """Quantise a tensor without a shared range by what this batch shows, not to nothing."""
+        scale, zero = scale_zero(torch.stack(ends))
+        self.scale[row], self.zero[row] = scale.item(), int(zero)
 
     def _scale(self, tensor: str) -> float:
         return self.scale[self.net.row(tensor)]
@@ -193,7 +219,9 @@ class Pass:
     def _update_ranges(self) -> None:
         """Exponential moving average of the extremes; a first observation is taken as it is."""
         assert self.observed is not None
-        rows = torch.tensor([self.net.row(name) for name in self.observed], device=self.net.ranges.device)
+        rows = torch.tensor(
+            [self.net.row(name) for name in self.observed], device=self.net.ranges.device
+        )
         seen = torch.stack([torch.stack(ends) for ends in self.observed.values()])
         old = self.net.ranges[rows]
         fresh = (old == 0).all(1, keepdim=True)

@@ -57,7 +57,7 @@ class IntegerTwin:
         scale_out, zero_out = self._grid(layer.name)
         weight, scale_w = self._codes[layer.name]
         step = np.float32(scale_in) * scale_w.numpy()
-        bias = torch.round(self.subnet.biases[layer.name] / torch.from_numpy(step)).double()
+        bias = self.subnet.bias_codes(layer)
         acc = _exact_product(x - zero_in, weight, layer)
         view = (1, -1) + (1,) * (acc.dim() - 2)
         factor = torch.from_numpy(step / np.float32(scale_out)).view(view)

@@ -6,6 +6,15 @@ from edgenas.space.presets import PRESETS, preset
 from edgenas.space.space import ArchSpace, StageSpace
 
 __all__ = [
-    "INPUT", "PRESETS", "Arch", "ArchError", "ArchSpace", "BlockArch", "Layer", "StageArch",
-    "StageSpace", "preset", "same_padding",
+    "INPUT",
+    "PRESETS",
+    "Arch",
+    "ArchError",
+    "ArchSpace",
+    "BlockArch",
+    "Layer",
+    "StageArch",
+    "StageSpace",
+    "preset",
+    "same_padding",
 ]

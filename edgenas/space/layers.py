@@ -75,7 +75,9 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
-def lower(arch: Arch, *, channels: int, classes: int, stem_stride: int, strides: tuple[int, ...]) -> tuple[Layer, ...]:
+def lower(
+    arch: Arch, *, channels: int, classes: int, stem_stride: int, strides: tuple[int, ...]
+) -> tuple[Layer, ...]:
     """The layers of `arch`, in execution order.
 
     Args:
@@ -85,11 +87,15 @@ def lower(arch: Arch, *, channels: int, classes: int, stem_stride: int, strides:
         stem_stride: stride of the stem convolution.
         strides: stride of the first block of each stage.
     """
-    layers = [Layer("stem", "conv", (INPUT,), channels, arch.stem, 3, stem_stride, arch.resolution, True)]
+    layers = [
+        Layer("stem", "conv", (INPUT,), channels, arch.stem, 3, stem_stride, arch.resolution, True)
+    ]
     for index, (stage, stride) in enumerate(zip(arch.stages, strides, strict=True)):
         _append_stage(layers, index, stage, stride)
     last = layers[-1]
-    layers.append(Layer("head", "conv", (last.name,), last.cout, arch.head, size=last.out_size, relu=True))
+    layers.append(
+        Layer("head", "conv", (last.name,), last.cout, arch.head, size=last.out_size, relu=True)
+    )
     layers.append(Layer("pool", "mean", ("head",), arch.head, arch.head, size=last.out_size))
     layers.append(Layer("logits", "linear", ("pool",), arch.head, classes))
     return tuple(layers)
@@ -100,13 +106,25 @@ def _append_stage(layers: list[Layer], index: int, stage: StageArch, stride: int
         source, name = layers[-1], f"s{index}.b{number}"
         step = stride if number == 0 else 1
         cin, hidden, size = source.cout, source.cout * block.expand, source.out_size
-        layers.append(Layer(f"{name}.expand", "conv", (source.name,), cin, hidden, size=size, relu=True))
+        layers.append(
+            Layer(f"{name}.expand", "conv", (source.name,), cin, hidden, size=size, relu=True)
+        )
         depthwise = Layer(
-            f"{name}.depthwise", "depthwise", (f"{name}.expand",), hidden, hidden, block.kernel, step, size, True
+            f"{name}.depthwise",
+            "depthwise",
+            (f"{name}.expand",),
+            hidden,
+            hidden,
+            block.kernel,
+            step,
+            size,
+            True,
         )
         layers.append(depthwise)
         size = depthwise.out_size
-        layers.append(Layer(f"{name}.project", "conv", (depthwise.name,), hidden, stage.width, size=size))
+        layers.append(
+            Layer(f"{name}.project", "conv", (depthwise.name,), hidden, stage.width, size=size)
+        )
         if step == 1 and cin == stage.width:
             inputs = (source.name, f"{name}.project")
             layers.append(Layer(f"{name}.add", "add", inputs, cin, cin, size=size))

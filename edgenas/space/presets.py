@@ -32,8 +32,8 @@ PRESETS: dict[str, ArchSpace] = {
         stems=(8, 16),
         stages=(
             StageSpace((8, 16), (1, 2), (3, 5), (2, 3), stride=1),
-            StageSpace((16, 24, 32), (1, 2, 3), (3, 5, 7), (2, 3, 4), stride=2),
-            StageSpace((32, 40, 48), (1, 2), (3, 5, 7), (2, 3, 4), stride=2),
+            StageSpace((24, 32), (1, 2, 3), (3, 5, 7), (2, 3, 4), stride=2),
+            StageSpace((40, 48, 64), (1, 2), (3, 5, 7), (2, 3, 4), stride=2),
         ),
         heads=(96, 128),
         stem_stride=2,

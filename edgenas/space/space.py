@@ -41,6 +41,8 @@ class StageSpace:
         for name in ("widths", "depths", "kernels", "expands"):
             _check_choices(f"stage {name}", getattr(self, name))
         _check_widths("stage widths", self.widths)
+        if self.stride < 1:
+            raise ArchError(f"stage stride: expected >= 1, got {self.stride}")
         if any(k % 2 == 0 for k in self.kernels):
             raise ArchError(f"stage kernels: expected odd sizes, got {self.kernels}")
 
@@ -74,6 +76,8 @@ class ArchSpace:
         for name in ("stems", "heads"):
             _check_choices(name, getattr(self, name))
             _check_widths(name, getattr(self, name))
+        if self.stem_stride < 1:
+            raise ArchError(f"stem stride: expected >= 1, got {self.stem_stride}")
         if self.channels < 1 or self.classes < 2 or not self.stages:
             raise ArchError(
                 f"space {self.name}: expected >= 1 channel, >= 2 classes and >= 1 stage, got "
@@ -148,7 +152,7 @@ class ArchSpace:
         return self.sample(rng)
 
     def crossover(self, left: Arch, right: Arch, rng: random.Random) -> Arch:
-        """Uniform crossover: every gene from either parent; blocks past a parent's depth from the other."""
+        """Uniform crossover: each gene from either parent; blocks that one lacks from the other."""
 
         def pick(a: int, b: int) -> int:
             return a if rng.random() < 0.5 else b
@@ -230,7 +234,9 @@ class ArchSpace:
             for i in range(depth):
                 if i < stage.depth:
                     old = stage.blocks[i]
-                    new = BlockArch(maybe(old.kernel, choices.kernels), maybe(old.expand, choices.expands))
+                    new = BlockArch(
+                        maybe(old.kernel, choices.kernels), maybe(old.expand, choices.expands)
+                    )
                 else:
                     new = BlockArch(rng.choice(choices.kernels), rng.choice(choices.expands))
                 blocks.append(new)

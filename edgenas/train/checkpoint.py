@@ -7,9 +7,12 @@ loaded (`weights_only`): a checkpoint cannot run code.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import math
 import os
-import pickle
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,8 @@ class Checkpoint:
         data: fingerprint of the data set.
         weights: state of the supernet.
         optimiser: state of the optimiser.
+        typical_loss: moving average of the largest subnet's loss, in nats; inf before any step.
+        skips: steps lately not taken because loss or gradient were unusable, fading out.
     """
 
     step: int
@@ -50,6 +55,8 @@ class Checkpoint:
     data: str
     weights: dict[str, Tensor]
     optimiser: dict[str, Any]
+    typical_loss: float = math.inf
+    skips: float = 0.0
 
     @property
     def finished(self) -> bool:
@@ -64,11 +71,7 @@ class Checkpoint:
 
     def digest(self) -> str:
         """SHA-256 over names and bytes of all weights and ranges: the identity of the supernet."""
-        total = hashlib.sha256()
-        for name, value in sorted(self.weights.items()):
-            total.update(name.encode())
-            total.update(value.detach().cpu().contiguous().numpy().tobytes())
-        return total.hexdigest()
+        return _digest(self.weights)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True) -> None:
@@ -78,6 +81,9 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True)
         checkpoint: what to write.
         path: where.
         durable: also wait for the disk (survives a power cut, not only a killed process).
+
+    Raises:
+        CheckpointError: there is no room; the earlier file is as it was.
     """
     body = {
         "format": FORMAT,
@@ -88,22 +94,42 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True)
         "data": checkpoint.data,
         "weights": checkpoint.weights,
         "optimiser": checkpoint.optimiser,
+        "typical_loss": checkpoint.typical_loss,
+        "skips": checkpoint.skips,
+        "sha256": _digest(_tensors(checkpoint)),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()  # so that a full disk meets our own write, not torch's
+    torch.save(body, buffer)
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        torch.save(body, file)
-        file.flush()
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(temporary, buffer.getvalue(), durable)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         if durable:
-            os.fsync(file.fileno())
-    os.replace(temporary, path)
+            _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a CheckpointError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: expected to write there, got {error}; free disk space or mend the folder and "
+            f"repeat the command: it goes on from the last checkpoint"
+        ) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint back.
 
     Raises:
-        CheckpointError: the file is missing, damaged or of another format.
+        CheckpointError: the file is missing, unreadable, damaged or of another format.
     """
     if not path.is_file():
         raise CheckpointError(
@@ -111,33 +137,73 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"`edgenas train --out {path.parent}`"
         )
     try:
-        body = torch.load(path, map_location="cpu", weights_only=True)
-        if body["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path}: expected format {FORMAT}, got {body['format']!r}; train again"
-            )
-        return Checkpoint(
-            int(body["step"]),
-            int(body["steps"]),
-            _space_from_dict(body["space"]),
-            Recipe(**body["recipe"]),
-            str(body["data"]),
-            body["weights"],
-            body["optimiser"],
-        )
-    except (KeyError, TypeError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        return _from_body(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # damaged bytes make torch fail in a dozen ways
         raise CheckpointError(
             f"{path}: expected an edgenas checkpoint, got something unreadable "
             f"({type(error).__name__}: {error}); restore it from a copy or train again"
         ) from error
 
 
-def _space_from_dict(data: dict[str, Any]) -> ArchSpace:
-    stages = tuple(
-        StageSpace(**{k: tuple(v) if isinstance(v, list | tuple) else v for k, v in s.items()})
-        for s in data["stages"]
+def _from_body(body: dict[str, Any]) -> Checkpoint:
+    if body["format"] != FORMAT:
+        raise ValueError(f"format {body['format']!r} instead of {FORMAT}")
+    checkpoint = Checkpoint(
+        int(body["step"]),
+        int(body["steps"]),
+        _space_from_dict(body["space"]),
+        Recipe(**body["recipe"]),
+        str(body["data"]),
+        body["weights"],
+        body["optimiser"],
+        float(body.get("typical_loss", math.inf)),
+        float(body.get("skips", 0.0)),
     )
-    rest = {
-        k: tuple(v) if isinstance(v, list | tuple) else v for k, v in data.items() if k != "stages"
-    }
-    return ArchSpace(stages=stages, **rest)
+    found = _digest(_tensors(checkpoint))
+    if body.get("sha256", found) != found:
+        raise ValueError("numbers that differ from their digest")
+    return checkpoint
+
+
+def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint by name, those of the optimiser included."""
+    tensors = dict(checkpoint.weights)
+    for index, state in checkpoint.optimiser["state"].items():
+        values = {f"optimiser {index} {name}": value for name, value in state.items()}
+        tensors |= {name: v for name, v in values.items() if isinstance(v, Tensor)}
+    return tensors
+
+
+def _digest(weights: dict[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _write(path: Path, content: bytes, durable: bool) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename in `path` survive a power cut."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _space_from_dict(data: dict[str, Any]) -> ArchSpace:
+    stages = tuple(StageSpace(**_tuples(stage)) for stage in data["stages"])
+    rest = {name: value for name, value in data.items() if name != "stages"}
+    return ArchSpace(stages=stages, **_tuples(rest))
+
+
+def _tuples(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}

@@ -22,7 +22,14 @@ from edgenas.model.images import Pixels, to_input
 from edgenas.model.supernet import Numerics, Pass, Supernet
 from edgenas.space.space import ArchSpace
 from edgenas.train.batches import Batches, Labels
-from edgenas.train.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from edgenas.train.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    disk_errors,
+    load_checkpoint,
+    save_checkpoint,
+)
+from edgenas.train.interrupts import interrupts_held
 from edgenas.train.losses import distillation_loss, label_loss
 from edgenas.train.recipe import Recipe
 from edgenas.train.sampler import Sampler, Sandwich
@@ -73,18 +80,21 @@ def train(
         on_step: called after every step.
 
     Raises:
-        CheckpointError: `folder` holds another run.
+        CheckpointError: `folder` holds another run or a damaged one, or cannot be written; earlier
+            checkpoints stay.
         TrainingDivergedError: the loss does not stay finite.
     """
     run = _Run(space, images, labels, recipe, folder, data)
     run.resume()
     try:
         while run.step < run.steps:
-            report = run.advance()
-            run.record(report)
+            with interrupts_held():
+                report = run.advance()
+                run.record(report)  # first: a line without its checkpoint is cut off on resume
+                run.save_if_due()
             on_step(report)
     finally:
-        run.save(durable=True)  # Ctrl-C keeps the last whole step
+        run.save_last()  # Ctrl-C keeps the last whole step
     return load_checkpoint(folder / "checkpoint.pt")
 
 
@@ -92,7 +102,13 @@ class _Run:
     """Everything that one training run holds."""
 
     def __init__(
-        self, space: ArchSpace, images: Pixels, labels: Labels, recipe: Recipe, folder: Path, data: str
+        self,
+        space: ArchSpace,
+        images: Pixels,
+        labels: Labels,
+        recipe: Recipe,
+        folder: Path,
+        data: str,
     ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder, self.data = recipe, folder, data
@@ -100,29 +116,29 @@ class _Run:
         self.net = Supernet(space).to(self.device).train()
         self.optimiser = _optimiser(self.net, recipe)
         self.sampler: Sampler = Sandwich(space, recipe.random_subnets, recipe.seed)
-        self.batches = Batches(
-            images, labels, recipe.batch, recipe.shift, recipe.flip, recipe.seed
-        )
+        self.batches = Batches(images, labels, recipe.batch, recipe.shift, recipe.flip, recipe.seed)
         self.steps = recipe.steps(len(images))
         self.step = 0
-        self._saved_step, self._durable_at = -1, time.monotonic()
-        self._typical_loss, self._skips = math.inf, 0
+        self._whole = True  # whether weights, momentum and ranges all belong to `step`
+        self._kept, self._durable_at = (-1, False), time.monotonic()
+        self._typical_loss, self._skips = math.inf, 0.0
 
     # --- one step ------------------------------------------------------------------------------
 
     def advance(self) -> StepReport:
-        """Run one optimiser step and save."""
-        began = time.perf_counter()
-        if self.step == self._float_steps and self.recipe.float_share:
+        """Run one optimiser step."""
+        began, self._whole = time.perf_counter(), False
+        if self.step == self._float_steps:
             self._observe_ranges()
+        ranges = self.net.ranges.clone()
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
         numerics = Numerics.FLOAT if self.step < self._float_steps else Numerics.INT8
         losses = self._backward(numerics)
         skipped = not self._apply(losses[0])
-        self.step += 1
-        if self.step % self.recipe.checkpoint_every == 0:
-            self.save(durable=time.monotonic() - self._durable_at > DURABLE_EVERY_S)
+        if skipped:  # its activations may have been anything, NaN included
+            self.net.ranges.copy_(ranges)
+        self.step, self._whole = self.step + 1, True
         others = losses[2:] or [math.nan]
         return StepReport(
             self.step, self.steps, numerics.value, self.optimiser.param_groups[0]["lr"],
@@ -185,7 +201,7 @@ class _Run:
 
     @property
     def _float_steps(self) -> int:
-        return round(self.recipe.float_share * self.steps)
+        return min(round(self.recipe.float_share * self.steps), self.steps - 1)
 
     def _rate(self) -> float:
         """Linear warm-up, then cosine to 0 over the rest."""
@@ -200,31 +216,44 @@ class _Run:
     def resume(self) -> None:
         """Go on from the folder's checkpoint, if there is one."""
         path = self.folder / "checkpoint.pt"
-        if not path.exists():
-            return
-        old = load_checkpoint(path)
-        _check_same_run(old, self.net.space, self.recipe, self.data, path)
-        self.net.load_state_dict(old.weights)
-        self.optimiser.load_state_dict(old.optimiser)
-        self.step = self._saved_step = old.step
-        _truncate_metrics(self.folder / "metrics.jsonl", old.step)
+        if path.exists():
+            old = load_checkpoint(path)
+            _check_same_run(old, self.net.space, self.recipe, self.data, path)
+            self.net.load_state_dict(old.weights)
+            self.optimiser.load_state_dict(old.optimiser)
+            self._typical_loss, self._skips = old.typical_loss, old.skips
+            self.step, self._kept = old.step, (old.step, True)
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _truncate_metrics(self.folder / "metrics.jsonl", self.step)
+
+    def save_if_due(self) -> None:
+        """Write the checkpoint if it is the recipe's turn; now and then wait for the disk too."""
+        if self.step % self.recipe.checkpoint_every == 0:
+            self.save(durable=time.monotonic() - self._durable_at > DURABLE_EVERY_S)
+
+    def save_last(self) -> None:
+        """Write the last checkpoint, unless an error left a step half done."""
+        if self._whole:
+            self.save(durable=True)
 
     def save(self, *, durable: bool) -> None:
-        """Write the checkpoint of the current step, once."""
-        if self.step == self._saved_step:
+        """Write the checkpoint of the current step, unless it is kept as safely already."""
+        if self._kept >= (self.step, durable):
             return
         checkpoint = Checkpoint(
             self.step, self.steps, self.net.space, self.recipe, self.data,
-            self.net.state_dict(), self.optimiser.state_dict(),
+            self.net.state_dict(), self.optimiser.state_dict(), self._typical_loss, self._skips,
         )  # fmt: skip
         save_checkpoint(checkpoint, self.folder / "checkpoint.pt", durable=durable)
-        self._saved_step = self.step
+        self._kept = (self.step, durable)
         if durable:
             self._durable_at = time.monotonic()
 
     def record(self, report: StepReport) -> None:
         """Append one line to the metrics."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        path = self.folder / "metrics.jsonl"
+        with disk_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(report)) + "\n")
 
 

@@ -52,8 +52,9 @@ class Recipe:
         for name in ("warmup", "float_share", "label_smoothing", "shift"):
             if not 0 <= getattr(self, name) < 1:
                 raise RecipeError(f"recipe {name}: expected 0 <= x < 1, got {getattr(self, name)}")
-        if self.random_subnets < 0 or self.weight_decay < 0:
-            raise RecipeError("recipe: expected random_subnets and weight_decay >= 0")
+        for name in ("random_subnets", "weight_decay", "seed"):
+            if not getattr(self, name) >= 0:
+                raise RecipeError(f"recipe {name}: expected >= 0, got {getattr(self, name)}")
 
     def override(self, **values: object) -> Recipe:
         """A copy with the given fields changed; None leaves a field alone."""
@@ -80,7 +81,7 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(epochs=60, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
     "digits-quick": Recipe(epochs=24, batch=64, rate=0.1, shift=0.12, random_subnets=1),
-    "fashion": Recipe(epochs=16, batch=128, rate=0.1, shift=0.07, flip=True),
+    "fashion": Recipe(epochs=15, batch=128, rate=0.1, shift=0.07, flip=True),
     "cifar": Recipe(epochs=100, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10),
     "mobile": Recipe(epochs=60, batch=64, rate=0.1, shift=0.1, flip=True, checkpoint_every=10),
 }

@@ -1,0 +1,33 @@
+"""Decides whether an address is safe for a broker without TLS, passwords and access rules.
+
+Opening the socket is left to `server`.
+"""
+
+import ipaddress
+import socket
+
+from edgenas.broker.errors import NotLoopbackError
+
+
+def loopback_address(host: str) -> str:
+    """Returns the numeric loopback address `host` stands for; only that one may be bound.
+
+    Raises:
+        NotLoopbackError: `host` is, or may resolve to, anything but loopback.
+    """
+    if not host:
+        raise NotLoopbackError(host, "an empty host means every interface")
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise NotLoopbackError(host, f"it does not resolve: {error}") from error
+    addresses = [str(entry[4][0]) for entry in found]
+    for address in addresses:
+        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+            raise NotLoopbackError(host, f"that is {address}")
+    return next((address for address in addresses if ":" not in address), addresses[0])
+
+
+def broker_url(address: str, port: int) -> str:
+    """Returns the URL clients use."""
+    return f"mqtt://[{address}]:{port}" if ":" in address else f"mqtt://{address}:{port}"

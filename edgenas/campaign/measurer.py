@@ -1,0 +1,165 @@
+"""Having devices measure candidates: submit, wait, try again where that may help.
+
+Job ids follow from what is measured, so a campaign that was killed finds its jobs again: an answer
+that has arrived is taken from the fleet's journal, an open job is waited for, none is repeated.
+Whether a figure is good enough is not decided here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgenas.campaign.errors import MeasuringError
+from edgenas.campaign.measuring import RETRYABLE, DeviceSetup, judge, measure_spec
+from edgenas.campaign.scoring import Candidate, Scorer
+from edgenas.export.errors import ExportError
+from edgenas.fleet.host import FleetHost
+from edgenas.fleet.jobs import JobOutcome
+from edgenas.search.trial import Failure, Outcome
+from edgenas.space.arch import Arch
+from firmware_bridge.machine_lock import MachineLock
+
+ATTEMPTS = 3
+LOCK_TIMEOUT_S = 300.0
+LISTEN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """One measurement that is wanted.
+
+    Attributes:
+        key: names it within the campaign, for ever.
+        setup: the device.
+        candidate: what is measured.
+        level: how thoroughly.
+        attempt: number of tries before this one.
+    """
+
+    key: str
+    setup: DeviceSetup
+    candidate: Candidate
+    level: str
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a task.
+
+    Attributes:
+        task: the task.
+        result: figures, or why there are none.
+        raw: samples and memory figures as plain JSON; None without a measurement.
+        overhead_ms: time from submission to answer beyond the device's own; None if unknown.
+    """
+
+    task: Task
+    result: Outcome | Failure
+    raw: dict[str, Any] | None
+    overhead_ms: int | None
+
+
+class Measurer:
+    """Measures on the devices of one host.
+
+    Args:
+        host: the fleet.
+        scorer: makes candidates.
+        campaign: names this campaign; part of every job id.
+        lock: taken around heavy work here, so that daemons on this machine measure in quiet.
+        alive: called while waiting; raises if a device of this machine has died.
+    """
+
+    def __init__(
+        self,
+        host: FleetHost,
+        scorer: Scorer,
+        campaign: str,
+        lock: MachineLock,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.host, self.scorer, self.campaign = host, scorer, campaign
+        self.lock, self.alive = lock, alive
+        self._open: dict[str, Task] = {}
+
+    def candidate(self, arch: Arch) -> Candidate | Failure:
+        """Export and score while nothing measures on this machine."""
+        with self.lock.hold(LOCK_TIMEOUT_S):
+            try:
+                return self.scorer.candidate(arch)
+            except ExportError as error:
+                return Failure("export", str(error))
+
+    def start(self, task: Task) -> None:
+        """Submit a task; one that was submitted before goes on."""
+        job_id = self._job_id(task)
+        self._open[job_id] = task
+        if self.host.outcome(job_id) is None:
+            spec = measure_spec(task.candidate, task.setup, task.level, self.host.shelf)
+            self.host.submit(task.setup.device_id, spec, job_id)
+
+    @property
+    def outstanding(self) -> Mapping[str, Task]:
+        """The tasks that have not been answered, by job id."""
+        return self._open
+
+    def wait(self) -> Answer:
+        """The next answer to any open task; failures that may pass are tried again first.
+
+        Raises:
+            MeasuringError: nothing is open.
+            LocalDeviceError: a device of this machine has died.
+        """
+        if not self._open:
+            raise MeasuringError("expected an open measurement to wait for, got none")
+        while True:
+            found = self._next()
+            if found is None:
+                continue
+            answer = self._answer(self._open.pop(found.job_id), found)
+            if not self._retried(answer):
+                return answer
+
+    def _next(self) -> JobOutcome | None:
+        """An outcome of one of our jobs, from the journal or as it arrives."""
+        for job_id in self._open:
+            known = self.host.outcome(job_id)
+            if known is not None:
+                return known
+        self.alive()
+        self.host.next_outcome(LISTEN_S)  # what it returns is found in the journal above
+        return None
+
+    def _answer(self, task: Task, found: JobOutcome) -> Answer:
+        result = judge(found, task.candidate, task.level)
+        measurement = found.measurement
+        if measurement is None:
+            return Answer(task, result, None, None)
+        raw = {
+            "legs": [asdict(leg) for leg in measurement.legs],
+            "memory": dict(measurement.memory),
+            "runtime": measurement.runtime,
+            "busy_pct": measurement.busy_pct,
+        }
+        overhead = None
+        if measurement.measuring_ms is not None:
+            own = measurement.measuring_ms + (measurement.waiting_ms or 0)
+            overhead = found.host_wall_ms - own
+        return Answer(task, result, raw, overhead)
+
+    def _retried(self, answer: Answer) -> bool:
+        """Whether the task was submitted once more."""
+        result, task = answer.result, answer.task
+        hopeless = not isinstance(result, Failure) or result.code not in RETRYABLE
+        if hopeless or task.attempt + 1 >= ATTEMPTS:
+            return False
+        self.start(Task(task.key, task.setup, task.candidate, task.level, task.attempt + 1))
+        return True
+
+    def _job_id(self, task: Task) -> str:
+        text = f"{self.campaign}/{task.setup.device_id}/{task.key}/{task.level}/{task.attempt}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,108 @@
+"""Picks in the run folder: what was decided for each device, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgenas.campaign.errors import NothingFitsError, RunFolderError
+from edgenas.campaign.finals import FinalsPlan, decide
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.rundir import RunDir, read_json, write_json
+from edgenas.search.pick import Decision
+from edgenas.search.study import Study
+from edgenas.space.arch import Arch
+
+FORMAT = "edgenas-picks/1"
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The decision for one device.
+
+    Attributes:
+        device_id: the device.
+        arch: what was picked; None if nothing fits.
+        message: what was picked, or which limit is too tight for everything.
+        reason_next_lost: why the runner-up was not picked.
+        ranking: (architecture id, accepted, reason) of all finalists.
+    """
+
+    device_id: str
+    arch: Arch | None
+    message: str
+    reason_next_lost: str
+    ranking: tuple[tuple[str, bool, str], ...]
+
+
+def pick_all(
+    run: RunDir, study: Study, setups: Sequence[DeviceSetup], plan: FinalsPlan
+) -> list[Picked]:
+    """Decide for every device and keep the decisions."""
+    picked = [_picked(s.device_id, decide(study, s.device_id, plan)) for s in setups]
+    body = {
+        "format": FORMAT,
+        "picks": [
+            {**asdict(p), "arch": None if p.arch is None else p.arch.to_dict()} for p in picked
+        ],
+    }
+    write_json(run.picks, body)
+    return picked
+
+
+def read_picks(run: RunDir) -> list[Picked]:
+    """The decisions of an earlier `pick_all`.
+
+    Raises:
+        RunFolderError: there are none, or they are damaged.
+    """
+    body = read_json(run.picks, "edgenas pick")
+    try:
+        return [_read(item) for item in body["picks"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunFolderError(f"{run.picks}: {error!r}; run `edgenas pick` again") from error
+
+
+def require_fits(picked: Sequence[Picked]) -> None:
+    """Make sure that every device has a pick.
+
+    Raises:
+        NothingFitsError: names the devices, the tightest limits and what the smallest net costs.
+    """
+    lost = [p for p in picked if p.arch is None]
+    if lost:
+        texts = "; ".join(f"{p.device_id}: {p.message}" for p in lost)
+        raise NothingFitsError(f"expected a network inside every budget, got none for {texts}")
+
+
+def save_setups(run: RunDir, setups: Sequence[DeviceSetup]) -> None:
+    """Remember how the devices are measured, for the later steps."""
+    write_json(run.path / "devices.json", [asdict(setup) for setup in setups])
+
+
+def read_setups(run: RunDir) -> list[DeviceSetup]:
+    """How the devices of the search are measured.
+
+    Raises:
+        RunFolderError: no search was run, or the file is damaged.
+    """
+    body = read_json(run.path / "devices.json", "edgenas search")
+    try:
+        return [DeviceSetup(**{**item, "cpus": tuple(item["cpus"])}) for item in body]
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{run.path}/devices.json: {error!r}; run `edgenas search` again"
+        ) from error
+
+
+def _picked(device: str, decision: Decision) -> Picked:
+    arch = None if decision.pick is None else decision.pick.arch
+    ranking = tuple((r.arch_id, r.accepted, r.reason) for r in decision.ranking)
+    return Picked(device, arch, decision.message, decision.reason_next_lost, ranking)
+
+
+def _read(item: Mapping[str, Any]) -> Picked:
+    arch = None if item["arch"] is None else Arch.from_dict(item["arch"])
+    ranking = tuple((str(a), bool(b), str(c)) for a, b, c in item["ranking"])
+    return Picked(item["device_id"], arch, item["message"], item["reason_next_lost"], ranking)

@@ -1,0 +1,270 @@
+"""Filling the report from what a run folder holds. How it looks is `edgenas.report`'s business."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+
+from edgenas.campaign.final_test import FinalFigures, final_figures
+from edgenas.campaign.finals import FinalsPlan, finalists_of
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.picking import Picked
+from edgenas.campaign.rundir import RunCard, RunDir
+from edgenas.campaign.scoring import Scorer
+from edgenas.campaign.shipping import Shipment
+from edgenas.data import ImageData
+from edgenas.report import model as r
+from edgenas.search.budget import Budget
+from edgenas.search.front import accuracy_and_latency, best_under, pareto_front
+from edgenas.search.pick import Finalist
+from edgenas.search.study import Study
+from edgenas.search.trial import Outcome, Trial
+from edgenas.space.arch import Arch
+from edgenas.space.space import ArchSpace
+from edgenas.train.checkpoint import Checkpoint
+from edgenas.train.loop import StepReport, read_metrics
+
+CURVE_POINTS = 200
+BASELINE = "random"
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Everything that a report is made of."""
+
+    run: RunDir
+    card: RunCard
+    checkpoint: Checkpoint
+    data: ImageData
+    scorer: Scorer
+    study: Study
+    setups: Sequence[DeviceSetup]
+    picks: Sequence[Picked]
+    shipments: Mapping[str, Shipment]
+    finals: FinalsPlan
+    profiles: Mapping[str, str] = field(default_factory=dict)
+    phase_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def build_report(sources: Sources, command: str) -> r.Report:
+    """Read the test split for the picks, once, and put the report together."""
+    archs = list({p.arch.id: p.arch for p in sources.picks if p.arch is not None}.values())
+    figures = final_figures(sources.run, sources.scorer, sources.data, archs)
+    images = next((f.images for f in figures.values()), 0)
+    space = sources.checkpoint.space
+    picks = {p.device_id: p for p in sources.picks}
+    return r.Report(
+        title=f"edgenas on {sources.data.name}",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        seeds={"training": sources.checkpoint.recipe.seed, "search": sources.card.seed},
+        machine=_machine(),
+        data=r.DataSummary(
+            sources.data.name, sources.data.classes, len(sources.data.train),
+            len(sources.data.search), images, sources.data.fingerprint,
+        ),
+        supernet=r.SupernetSummary(
+            sources.card.preset, space.name, space.size(), _training(sources)
+        ),
+        devices=tuple(
+            _device(sources, setup, picks.get(setup.device_id), figures)
+            for setup in sources.setups
+        ),
+        phase_seconds=dict(sources.phase_seconds),
+        failures=tuple(
+            r.Failure(f"shipping to {s.device_id}", s.outcome, s.detail or "no detail")
+            for s in sources.shipments.values()
+            if not s.succeeded
+        ),
+    )  # fmt: skip
+
+
+def _device(
+    sources: Sources,
+    setup: DeviceSetup,
+    picked: Picked | None,
+    figures: Mapping[str, FinalFigures],
+) -> r.DeviceReport:
+    study, device = sources.study, setup.device_id
+    trials, budget = study.trials(device), study.budgets()[device]
+    measured = [trial for trial in trials if trial.value is not None]
+    front = {t.number for t in pareto_front(measured, accuracy_and_latency)}
+    shipment = sources.shipments.get(device)
+    pick = _pick(sources, device, picked, figures)
+    return r.DeviceReport(
+        device_id=device,
+        threads=setup.threads,
+        profile=sources.profiles.get(device, "unknown"),
+        runtime=_runtime(study, measured),
+        budget=r.Budget(budget.latency_p95_ms, budget.peak_memory_bytes, budget.reason),
+        candidates=tuple(_candidate(t, budget, t.number in front) for t in measured),
+        failed_trials=tuple(_failed(t) for t in trials if t.failure is not None),
+        finalists=_finalists(sources, device, picked),
+        pick=pick,
+        shipped=_shipped(shipment) if shipment is not None and pick is not None else None,
+        random_baseline=_baseline(trials, budget),
+    )
+
+
+def _candidate(trial: Trial, budget: Budget, on_front: bool) -> r.CandidatePoint:
+    value = trial.value
+    assert value is not None
+    return r.CandidatePoint(
+        arch_id=trial.arch.id,
+        label=trial.arch.describe(),
+        searcher="random" if trial.searcher == BASELINE else "evolution",
+        accuracy_search=value.accuracy,
+        latency_p50_ms=value.latency_p50_ms,
+        latency_p95_ms=value.latency_p95_ms,
+        p50_ci95_ms=value.p50_ci95_ms,
+        peak_memory_bytes=value.peak_memory_bytes,
+        model_bytes=value.model_bytes,
+        macs=value.macs,
+        verdict=value.verdict,
+        inside_budget=not budget.violations(value),
+        on_front=on_front,
+        sha256=value.sha256,
+        level=value.level,
+    )
+
+
+def _failed(trial: Trial) -> r.FailedTrial:
+    assert trial.failure is not None
+    return r.FailedTrial(
+        trial.arch.id,
+        trial.arch.describe(),
+        "random" if trial.searcher == BASELINE else "evolution",
+        trial.failure.code,
+        trial.failure.detail,
+    )
+
+
+def _finalists(sources: Sources, device: str, picked: Picked | None) -> tuple[r.Finalist, ...]:
+    budget = sources.study.budgets()[device]
+    reasons = {arch_id: reason for arch_id, _, reason in picked.ranking} if picked else {}
+    rows = []
+    for arch in finalists_of(sources.study, device, sources.finals.count):
+        found = _sessions(sources, device, arch)
+        if found:
+            typical, many = _typical(found), Finalist(arch, tuple(found))
+            inside = not budget.exceeded(many.certified_p95_ms, many.peak_memory_bytes)
+            rows.append(
+                r.Finalist(
+                    arch.id, arch.describe(), typical.accuracy, typical.latency_p50_ms,
+                    typical.latency_p95_ms, many.certified_p95_ms, many.peak_memory_bytes, inside,
+                    len(found), reasons.get(arch.id, "not judged"),
+                )
+            )  # fmt: skip
+    return tuple(rows)
+
+
+def _pick(
+    sources: Sources, device: str, picked: Picked | None, figures: Mapping[str, FinalFigures]
+) -> r.Pick | None:
+    if picked is None or picked.arch is None:
+        return None
+    arch, space = picked.arch, sources.checkpoint.space
+    found = _sessions(sources, device, arch)
+    typical, many = _typical(found), Finalist(arch, tuple(found))
+    test = figures[arch.id]
+    return r.Pick(
+        arch_id=arch.id,
+        label=arch.describe(),
+        arch=arch,
+        fake_quant_accuracy_test=test.fake_quant,
+        bytes_accuracy_test=test.bytes,
+        accuracy_search=typical.accuracy,
+        latency_p50_ms=typical.latency_p50_ms,
+        latency_p95_ms=typical.latency_p95_ms,
+        latency_p95_upper_ms=many.certified_p95_ms,
+        p50_ci95_ms=typical.p50_ci95_ms,
+        peak_memory_bytes=many.peak_memory_bytes,
+        model_bytes=typical.model_bytes,
+        macs=typical.macs,
+        sha256=typical.sha256,
+        golden_max_lsb=max((v.golden_max_lsb or 0 for v in found), default=None),
+        reason_next_lost=picked.reason_next_lost,
+        stem_stride=space.stem_stride,
+        strides=_strides(space),
+    )
+
+
+def _sessions(sources: Sources, device: str, arch: Arch) -> list[Outcome]:
+    levels = (sources.finals.level, "quick")
+    return [
+        s.result
+        for s in sources.study.sessions(device, arch.id)
+        if isinstance(s.result, Outcome) and s.result.level in levels
+    ]
+
+
+def _typical(sessions: Sequence[Outcome]) -> Outcome:
+    """The session with the median p95: one that was measured, not an average."""
+    ordered = sorted(sessions, key=lambda outcome: outcome.certified_p95_ms)
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def _baseline(trials: Sequence[Trial], budget: Budget) -> r.Baseline | None:
+    mine = [trial for trial in trials if trial.searcher == BASELINE]
+    best = best_under(mine, budget)
+    if best is None or best.value is None:
+        return None
+    value = best.value
+    evaluations = sum(trial.state != "asked" for trial in mine)
+    return r.Baseline(
+        best.arch.id, best.arch.describe(), value.accuracy, value.latency_p50_ms,
+        value.latency_p95_ms, value.peak_memory_bytes, evaluations,
+    )  # fmt: skip
+
+
+def _shipped(shipment: Shipment) -> r.Shipment:
+    confirmed = shipment.sha256 if shipment.succeeded else None
+    return r.Shipment(
+        f"{shipment.counter} ({shipment.bundle[:12]})", shipment.counter, shipment.outcome,
+        shipment.previous, confirmed,
+    )  # fmt: skip
+
+
+def _runtime(study: Study, measured: Sequence[Trial]) -> str:
+    for trial in measured:
+        raw = study.raw(trial.number)
+        if raw and raw.get("runtime"):
+            return str(raw["runtime"])
+    return "unknown"
+
+
+def _training(sources: Sources) -> r.TrainingSummary:
+    checkpoint = sources.checkpoint
+    steps = read_metrics(sources.run.path)
+    every = max(1, len(steps) // CURVE_POINTS)
+    kept = [s for i, s in enumerate(steps) if i % every == 0 or i == len(steps) - 1]
+    return r.TrainingSummary(
+        checkpoint.step,
+        sources.card.training_s,
+        round(checkpoint.recipe.float_share * checkpoint.steps),
+        tuple(_point(step) for step in kept),
+    )
+
+
+def _point(step: StepReport) -> r.TrainingPoint:
+    random_loss = step.loss_random if step.loss_random == step.loss_random else None  # NaN: none
+    return r.TrainingPoint(
+        step.step, step.loss_largest, step.loss_smallest, random_loss, step.images_per_s
+    )
+
+
+def _strides(space: ArchSpace) -> tuple[int, ...]:
+    return tuple(stage.stride for stage in space.stages)
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "system": platform.platform(),
+        "processors": str(os.cpu_count()),
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in ("torch", "onnx2tf", "ai-edge-litert")},
+    }

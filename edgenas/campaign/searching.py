@@ -1,0 +1,222 @@
+"""The search: searchers propose, devices measure, the study remembers.
+
+Every device has its own searchers and its own queue; no device waits for another, and a proposal
+is on the disk before it is measured. What is proposed is decided in `edgenas.search`, what is
+picked in `edgenas.campaign.finals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgenas.campaign.errors import CampaignError
+from edgenas.campaign.measurer import Answer, Measurer, Task
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.progress import Progress
+from edgenas.campaign.scoring import Candidate
+from edgenas.search import SEARCHERS
+from edgenas.search.budget import Budget, derive_budget
+from edgenas.search.searcher import Searcher
+from edgenas.search.study import Study
+from edgenas.search.trial import Failure, Outcome, Trial
+from edgenas.space.arch import Arch
+from edgenas.space.space import ArchSpace
+
+AHEAD = 2  # jobs a device has at a time: one that runs and one that waits
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How a search goes.
+
+    Attributes:
+        trials: measured candidates a device, by name of searcher.
+        level: measuring level of candidates.
+        seed: of the searchers.
+    """
+
+    trials: dict[str, int]
+    level: str = "quick"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = set(self.trials) - set(SEARCHERS)
+        if unknown or any(count < 0 for count in self.trials.values()):
+            raise CampaignError(
+                f"search: expected counts >= 0 for searchers among {', '.join(SEARCHERS)}, got "
+                f"{self.trials}"
+            )
+
+    @property
+    def total(self) -> int:
+        """Candidates a device."""
+        return sum(self.trials.values())
+
+
+@dataclass(frozen=True)
+class BudgetShares:
+    """Where to put limits that nobody gave: shares of the way from smallest to largest network."""
+
+    latency: float | None
+    memory: float | None
+
+
+def establish_budget(
+    measurer: Measurer,
+    study: Study,
+    space: ArchSpace,
+    setup: DeviceSetup,
+    shares: BudgetShares,
+    level: str,
+) -> Budget:
+    """The device's budget from the study, or derived from its two extreme networks.
+
+    Raises:
+        CampaignError: the smallest or the largest network cannot be measured on the device.
+    """
+    known = study.budgets().get(setup.device_id)
+    if known is not None:
+        return known
+    ends = []
+    for name, arch in (("smallest", space.smallest()), ("largest", space.largest())):
+        result = _measure_now(measurer, setup, arch, level, f"budget-{name}")
+        if isinstance(result, Failure):
+            raise CampaignError(
+                f"device {setup.device_id}: expected figures of the {name} network to derive a "
+                f"budget from, got {result.code}: {result.detail}; give one with --budget "
+                f"{setup.device_id}=5ms,4MiB"
+            )
+        study.add_session(setup.device_id, arch, result)
+        ends.append(result)
+    budget = derive_budget(*ends, share_latency=shares.latency, share_memory=shares.memory)
+    study.set_budget(setup.device_id, budget)
+    return budget
+
+
+def search(
+    measurer: Measurer,
+    study: Study,
+    space: ArchSpace,
+    setups: Sequence[DeviceSetup],
+    plan: SearchPlan,
+    progress: Progress,
+) -> None:
+    """Measure `plan.total` candidates on every device, going on from what the study holds.
+
+    Raises:
+        SearchError: the study belongs to something else.
+        MeasuringError, LocalDeviceError, FleetStoppedError: measuring cannot go on.
+    """
+    lanes = {s.device_id: _Lane(study, space, s, plan) for s in setups}
+    total = plan.total * len(setups)
+    progress.phase(f"searching on {len(setups)} devices", total)
+    progress.advance(sum(lane.done for lane in lanes.values()), "")
+    while True:
+        for lane in lanes.values():
+            lane.fill(measurer)
+        if not measurer.outstanding:
+            break
+        answer = measurer.wait()
+        trial = lanes[answer.task.setup.device_id].take(answer)
+        progress.advance(sum(lane.done for lane in lanes.values()), _figures(trial))
+    for lane in lanes.values():
+        for trial in lane.failed():
+            progress.note(f"  {trial.device}: {trial.arch.id} failed: {_failure(trial)}")
+
+
+class _Lane:
+    """One device's part of the search."""
+
+    def __init__(
+        self, study: Study, space: ArchSpace, setup: DeviceSetup, plan: SearchPlan
+    ) -> None:
+        self.study, self.setup, self.plan = study, setup, plan
+        budget = study.budgets().get(setup.device_id)
+        self.searchers: dict[str, Searcher] = {}
+        for name in plan.trials:
+            searcher = SEARCHERS[name](space, device=setup.device_id, seed=plan.seed, budget=budget)
+            searcher.resume(study.trials(setup.device_id, name))
+            self.searchers[name] = searcher
+        self.open: dict[int, Trial] = {}
+        self._again = study.pending(setup.device_id)
+        self._exhausted: set[str] = set()
+
+    @property
+    def done(self) -> int:
+        """Trials with a result."""
+        trials = self.study.trials(self.setup.device_id)
+        return sum(t.state != "asked" for t in trials if t.searcher in self.plan.trials)
+
+    def failed(self) -> list[Trial]:
+        """Trials without figures."""
+        return [t for t in self.study.trials(self.setup.device_id) if t.state == "failed"]
+
+    def fill(self, measurer: Measurer) -> None:
+        """Give the device as much work as it may have."""
+        while len(self.open) < AHEAD:
+            trial = self._again.pop(0) if self._again else self._ask()
+            if trial is None:
+                return
+            self._launch(measurer, trial)
+
+    def take(self, answer: Answer) -> Trial:
+        """Keep what a device answered."""
+        trial = self.open.pop(int(answer.task.key.removeprefix("trial-")))
+        return self._end(trial, answer.result, answer)
+
+    def _launch(self, measurer: Measurer, trial: Trial) -> None:
+        candidate = measurer.candidate(trial.arch)
+        if isinstance(candidate, Candidate):
+            self.open[trial.number] = trial
+            key = f"trial-{trial.number}"
+            measurer.start(Task(key, self.setup, candidate, self.plan.level))
+        else:
+            self._end(trial, candidate, None)
+
+    def _end(self, trial: Trial, result: Outcome | Failure, answer: Answer | None) -> Trial:
+        ended = self.study.record(trial.number, result, answer.raw if answer else None)
+        self.searchers[trial.searcher].tell(ended)
+        return ended
+
+    def _ask(self) -> Trial | None:
+        """The next proposal of the searcher that is furthest behind its count."""
+        counts = {
+            name: len(self.study.trials(self.setup.device_id, name)) / wanted
+            for name, wanted in self.plan.trials.items()
+            if wanted and name not in self._exhausted
+        }
+        for name in sorted(counts, key=lambda name: counts[name]):
+            if counts[name] >= 1:
+                return None
+            fresh = self.searchers[name].ask(1)
+            if fresh:
+                (trial,) = self.study.ask(self.setup.device_id, name, fresh)
+                self.searchers[name].tell(trial)
+                return trial
+            self._exhausted.add(name)
+        return None
+
+
+def _measure_now(
+    measurer: Measurer, setup: DeviceSetup, arch: Arch, level: str, key: str
+) -> Outcome | Failure:
+    candidate = measurer.candidate(arch)
+    if isinstance(candidate, Failure):
+        return candidate
+    measurer.start(Task(key, setup, candidate, level))
+    return measurer.wait().result
+
+
+def _figures(trial: Trial) -> str:
+    value = trial.value
+    if value is None:
+        return f"{trial.device}: {_failure(trial)}"
+    return (
+        f"{trial.device}: {100 * value.accuracy:.1f} %, p95 {value.latency_p95_ms:.3g} ms, "
+        f"{value.peak_memory_bytes / 2**20:.2f} MiB"
+    )
+
+
+def _failure(trial: Trial) -> str:
+    return f"{trial.failure.code}: {trial.failure.detail}" if trial.failure else "no failure"

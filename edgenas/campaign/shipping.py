@@ -1,0 +1,184 @@
+"""Shipping a pick: a signed release with everything that the device needs to judge it itself.
+
+The device checks signature, digests and its own output on golden inputs, measures the new model
+against the signed limits, switches atomically and keeps the old model; anything wrong leaves it on
+what it had. Which network is shipped is `edgenas.search.pick`'s decision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.rundir import RunDir, read_json, write_json
+from edgenas.campaign.scoring import Candidate
+from edgenas.fleet.deployments import DeploymentOutcome
+from edgenas.fleet.host import FleetHost
+from edgenas.fleet.keys import ensure_keys, load_signing_key
+from edgenas.fleet.releases import ReleaseSpec, build_release, sign_release
+from edgenas.search.budget import Budget
+from firmware_bridge.wire.release import Limits, Role, Target, Trial
+from firmware_bridge.wire.values import BlobRef
+
+SLOT = "main"
+ATTEMPTS = 3
+WAIT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What became of shipping one pick to one device.
+
+    Attributes:
+        device_id: the device.
+        sha256: digest of the model that was shipped.
+        bundle: bundle id of the release.
+        counter: release counter; its text is the version.
+        outcome: as in the fleet specification, SUCCEEDED or why not.
+        detail: the device's words on a failure.
+        active: bundle that the device says it runs afterwards.
+        previous: bundle that it keeps to fall back to.
+        attempts: deployments it took.
+    """
+
+    device_id: str
+    sha256: str
+    bundle: str
+    counter: int
+    outcome: str
+    detail: str
+    active: str | None
+    previous: str | None
+    attempts: int
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the device confirms that it runs the release."""
+        return self.outcome == "SUCCEEDED" and self.active == self.bundle
+
+
+def ship(
+    host: FleetHost,
+    run: RunDir,
+    candidate: Candidate,
+    setup: DeviceSetup,
+    budget: Budget,
+    classes: Sequence[str],
+    *,
+    attempts: int = ATTEMPTS,
+    wait_s: float = WAIT_S,
+) -> Shipment:
+    """Ship `candidate` to a device and wait for its report.
+
+    A trial that misses a limit is tried again as a new deployment, because the limit is one on
+    the 95th percentile and another load may have disturbed a single trial.
+
+    Raises:
+        FleetError: the release cannot be built or offered.
+    """
+    key = load_signing_key(ensure_keys(run.keys).signing)
+    refs = _files(host, candidate, classes)
+    shipment: Shipment | None = None
+    for attempt in range(1, attempts + 1):
+        counter = host.next_release_counter(SLOT)
+        spec = ReleaseSpec(
+            fleet=host.fleet,
+            target=Target(_profile(host, setup.device_id), setup.device_id),
+            files=refs,
+            slot=SLOT,
+            limits=_limits(budget),
+            trial=Trial(setup.threads, setup.cpus, 20_000, setup.memory_cap_bytes),
+        )
+        manifest = build_release(spec, counter=counter, now=datetime.now(UTC))
+        deployment = host.offer(setup.device_id, SLOT, sign_release(manifest, key))
+        outcome = host.wait_deployment(deployment, wait_s)
+        bundle = manifest.bundle_id()
+        shipment = _shipment(candidate, setup, bundle, counter, outcome, attempt)
+        if shipment.succeeded or "perf_limit" not in shipment.detail:
+            break
+    assert shipment is not None
+    return shipment
+
+
+def save_shipments(run: RunDir, shipments: Sequence[Shipment]) -> None:
+    """Keep what became of shipping, for the report."""
+    write_json(run.shipments, [asdict(shipment) for shipment in shipments])
+
+
+def read_shipments(run: RunDir) -> dict[str, Shipment]:
+    """What became of shipping, by device; empty if nothing was shipped yet.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    if not run.shipments.exists():
+        return {}
+    body = read_json(run.shipments, "edgenas ship")
+    return {item["device_id"]: Shipment(**item) for item in body}
+
+
+def _files(host: FleetHost, candidate: Candidate, classes: Sequence[str]) -> dict[Role, BlobRef]:
+    shelf, probe = host.shelf, candidate.probe
+    return {
+        "model": shelf.add(candidate.exported.path),
+        "labels": shelf.add_bytes(("\n".join(classes) + "\n").encode()),
+        "preproc": shelf.add_bytes(_preprocessing(candidate)),
+        "probe_input": shelf.add_bytes(probe.inputs.tobytes()),
+        "probe_output": shelf.add_bytes(probe.outputs.tobytes()),
+    }
+
+
+def _preprocessing(candidate: Candidate) -> bytes:
+    """What an application does to an image before the model: the same as in training."""
+    _, height, width, channels = candidate.probe.inputs.shape
+    recipe = {
+        "format": "edgenas-preprocessing/1",
+        "height": height,
+        "width": width,
+        "channels": channels,
+        "resize": "bilinear, antialiased, rounded to whole pixels",
+        "input_code": "pixel - 128",
+    }
+    return json.dumps(recipe, sort_keys=True).encode()
+
+
+def _profile(host: FleetHost, device_id: str) -> str:
+    (view,) = host.wait_for_devices([device_id], 30.0)
+    assert view.facts is not None
+    return view.facts.profile or "generic"
+
+
+def _limits(budget: Budget) -> Limits:
+    p95 = budget.latency_p95_ms
+    return Limits(
+        p95_max_us=None if p95 is None else p95 * 1000.0, peak_max_bytes=budget.peak_memory_bytes
+    )
+
+
+def _shipment(
+    candidate: Candidate,
+    setup: DeviceSetup,
+    bundle: str,
+    counter: int,
+    outcome: DeploymentOutcome | None,
+    attempt: int,
+) -> Shipment:
+    report = None if outcome is None else outcome.report
+    detail = "no report from the device in time" if outcome is None else ""
+    if report is not None:
+        said = [f"{error.code}: {error.text}" for error in report.errors]
+        detail = "; ".join([report.code or "no code", *said]) if report.code or said else ""
+    return Shipment(
+        setup.device_id,
+        candidate.exported.sha256,
+        bundle,
+        counter,
+        "TIMED_OUT" if outcome is None else outcome.outcome,
+        detail,
+        None if report is None else report.active,
+        None if report is None else report.previous,
+        attempt,
+    )

@@ -1,0 +1,85 @@
+"""`edgenas export`: one subnet as an INT8 .tflite file, with the proof that it is the subnet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edgenas.cli.options import Subparsers, add_run
+from edgenas.space import Arch, ArchSpace
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "export",
+        help="write one subnet as INT8 TensorFlow Lite",
+        description="Calibrates the subnet, exports it with the trained ranges and checks the "
+        "bytes against the integer twin; a file that is not the trained network is never written.",
+    )
+    add_run(parser)
+    parser.add_argument(
+        "--arch", default="largest", metavar="ARCH",
+        help="largest (default), smallest, random, or a JSON file with an architecture",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of --arch random (default: 0)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write (default: ARCHID.tflite)"
+    )
+    parser.add_argument("--arch-out", type=Path, metavar="FILE", help="also write the architecture")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export."""
+    import json
+    import shutil
+
+    from edgenas.campaign.rundir import RunDir, write_json
+    from edgenas.campaign.training import open_run, scorer_of
+
+    folder = RunDir(args.folder)
+    checkpoint, data = open_run(folder)
+    arch = _arch(args, checkpoint.space)
+    found = scorer_of(folder, checkpoint, data).candidate(arch)
+    out = args.out or Path(f"{arch.id}.tflite")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(found.exported.path, out)
+    if args.arch_out:
+        write_json(args.arch_out, arch.to_dict())
+    parity = found.exported.parity
+    print(
+        json.dumps(
+            {
+                "file": str(out),
+                "sha256": found.exported.sha256,
+                "bytes": found.exported.size_bytes,
+                "arch": arch.id,
+                "description": arch.describe(),
+                "macs": found.macs,
+                "accuracy_search": found.accuracy,
+                "parity": {
+                    "images": parity.images,
+                    "top1_agreement": parity.top1_agreement,
+                    "mean_lsb": parity.mean_lsb,
+                    "max_lsb": parity.max_lsb,
+                },
+            },
+            indent=1,
+        )
+    )
+    return 0
+
+
+def _arch(args: argparse.Namespace, space: ArchSpace) -> Arch:
+    import random
+
+    from edgenas.campaign.rundir import read_json
+
+    if args.arch == "random":
+        return space.sample(random.Random(args.seed))
+    if args.arch == "largest":
+        return space.largest()
+    if args.arch == "smallest":
+        return space.smallest()
+    return space.check(Arch.from_dict(read_json(Path(args.arch), "edgenas export --arch-out")))

@@ -1,0 +1,66 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgenas.campaign.training import TrainOptions
+
+type Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The run folder of an earlier `edgenas train`."""
+    parser.add_argument("folder", metavar="RUN", type=Path, help="folder made by `edgenas train`")
+
+
+def add_broker(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """Where the devices are."""
+    parser.add_argument(
+        "--broker", metavar="URL", required=required and "EDGENAS_BROKER" not in os.environ,
+        default=os.environ.get("EDGENAS_BROKER"),
+        help="mqtt://HOST:PORT or mqtts://HOST:PORT (also from EDGENAS_BROKER)",
+    )  # fmt: skip
+    parser.add_argument("--fleet", default="edgenas", help="name of the fleet (default: edgenas)")
+
+
+def add_training(parser: argparse.ArgumentParser) -> None:
+    """What to train on and how."""
+    parser.add_argument(
+        "--data", default="digits", metavar="SET",
+        help="digits (default, works offline), fashion-mnist, cifar10, or an image folder with "
+        "train/<class>/* and optionally val/ and test/",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data-root", type=Path, metavar="DIR",
+        help="folder with the official files of fashion-mnist or cifar10",
+    )  # fmt: skip
+    parser.add_argument("--preset", help="space: digits, fashion, cifar, mobile (default: by data)")
+    parser.add_argument("--recipe", help="training recipe (default: the preset's)")
+    parser.add_argument("--epochs", type=float, help="passes over the training images")
+    parser.add_argument("--batch", type=int, help="images a step")
+    parser.add_argument("--rate", type=float, help="peak learning rate")
+    parser.add_argument(
+        "--checkpoint-every", type=int, metavar="STEPS", help="steps between checkpoints"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+
+
+def training_options(args: argparse.Namespace) -> TrainOptions:
+    """The parsed options of `add_training`."""
+    from edgenas.campaign.training import TrainOptions
+
+    names = ("epochs", "batch", "rate", "checkpoint_every")
+    overrides: dict[str, object] = {name: getattr(args, name) for name in names}
+    return TrainOptions(args.data, args.data_root, args.preset, args.recipe, overrides, args.seed)
+
+
+def command_line() -> str:
+    """What the user typed, for the records."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

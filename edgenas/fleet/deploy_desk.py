@@ -1,0 +1,301 @@
+"""Wishes and the deployments that come of them: offered, followed, given up, amended.
+
+Used under the host's lock. Every method makes durable what it decides before it publishes anything.
+Leaves timers' rules to `deployments`, releases to `releases`, and waves over many devices to
+whoever plans a rollout.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+from edgenas.fleet.clock import Clock
+from edgenas.fleet.deployment_log import DeploymentRow, OutcomeRow, StepRow, WishRow
+from edgenas.fleet.deployments import DeploymentOutcome, Progress, gives_up, step
+from edgenas.fleet.errors import FleetError
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.post import Post
+from edgenas.fleet.releases import read_unverified
+from edgenas.fleet.roster import Roster
+from edgenas.fleet.timers import HostTimers
+from firmware_bridge.wire.codec import decode, encode
+from firmware_bridge.wire.messages import DeployOutcome, DeployReport, Event, Wish
+from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES, BlobRef
+
+_logger = logging.getLogger(__name__)
+
+Place = tuple[str, str]  # device id, slot
+
+
+@dataclass(slots=True)
+class _OpenDeployment:
+    """A deployment without an outcome; `seen` is the newest (attempt, rev) of the device."""
+
+    row: DeploymentRow
+    progress: Progress
+    seen: tuple[int, int] = (0, 0)
+
+    @property
+    def place(self) -> Place:
+        return self.row.device_id, self.row.slot
+
+
+class DeployDesk:
+    """The wish in force for every slot, and all deployments that have no outcome yet."""
+
+    def __init__(
+        self, journal: FleetJournal, post: Post, roster: Roster, clock: Clock, timers: HostTimers
+    ) -> None:
+        self._journal = journal
+        self._log = journal.deployments
+        self._post = post
+        self._roster = roster
+        self._clock = clock
+        self._timers = timers
+        self._wishes: dict[Place, Wish] = {}
+        self._blobs: dict[Place, list[BlobRef]] = {}
+        self._open: dict[str, _OpenDeployment] = {}
+        self._restore()
+
+    def _restore(self) -> None:
+        for row in self._log.latest_wishes():
+            self._adopt((row.device_id, row.slot), _decoded_wish(row.body))
+        for deployment in self._log.open_deployments():
+            self._open[deployment.deployment_id] = self._resumed(deployment)
+
+    def _resumed(self, row: DeploymentRow) -> _OpenDeployment:
+        """A deployment of an earlier process; its step and outer timers start afresh."""
+        now_s = self._clock.monotonic_s()
+        resumed = _OpenDeployment(row, Progress(now_s - self._since_ms(row) / 1000))
+        for known in self._log.steps(row.deployment_id):
+            resumed.progress = step(resumed.progress, known.state, now_s)
+            resumed.seen = max(resumed.seen, (known.attempt, known.rev))
+        return resumed
+
+    def offer(
+        self,
+        place: Place,
+        deployment_id: str,
+        envelope: Mapping[str, object],
+        *,
+        hold_reason: str | None = None,
+    ) -> None:
+        """Wish that a slot holds a release; replaces the wish in force.
+
+        Args:
+            place: Device and slot.
+            deployment_id: A fresh id.
+            envelope: The signed release.
+            hold_reason: If given, the device stops in STAGED until `release_hold`.
+        """
+        device_id, slot = place
+        row = DeploymentRow(deployment_id, device_id, slot, self._clock.wall_ms())
+        wish = Wish(
+            rev=self._next_rev(place),
+            deployment=deployment_id,
+            release=envelope,
+            hold=hold_reason is not None,
+            hold_reason=hold_reason,
+        )
+        with self._journal.transaction():
+            self._close_offered(place, "SUPERSEDED")
+            self._log.add(row)
+            self._keep(place, wish)
+        self._open[deployment_id] = _OpenDeployment(row, Progress(self._clock.monotonic_s()))
+        self._post.wish(device_id, slot, wish)
+
+    def release_hold(self, deployment_id: str) -> None:
+        """Let a deployment that is held in STAGED go on.
+
+        Raises:
+            FleetError: It is not the wish in force for its slot.
+        """
+        place = self.place_of(deployment_id)
+        wish = self._wishes.get(place)
+        if wish is None or wish.deployment != deployment_id:
+            raise FleetError(
+                f"expected deployment {deployment_id} to be wished for, got another wish in force; "
+                "offer its release again"
+            )
+        self._publish(place, replace(wish, rev=self._next_rev(place), hold=False, hold_reason=None))
+
+    def withdraw(self, place: Place) -> None:
+        """Wish nothing for a slot; what was only offered is CANCELLED, the model there stays."""
+        nothing = Wish(rev=self._next_rev(place))
+        with self._journal.transaction():
+            self._close_offered(place, "CANCELLED")
+            self._keep(place, nothing)
+        self._post.wish(*place, nothing)
+
+    def born(self, device_id: str) -> None:
+        """A device is there: publish again what it has not taken note of."""
+        for place, wish in list(self._wishes.items()):
+            if place[0] != device_id:
+                continue
+            reported = self._roster.wish_rev(*place)
+            if reported > wish.rev:  # this journal is older than the device: it still wins
+                self._publish(place, replace(wish, rev=reported + 1))
+            elif reported < wish.rev:
+                self._post.wish(*place, wish)
+
+    def knows(self, deployment_id: str) -> bool:
+        """Whether a deployment of that id was ever offered here."""
+        return deployment_id in self._open or self._log.get(deployment_id) is not None
+
+    def hear_event(self, device_id: str, deployment_id: str, event: Event) -> None:
+        """A device reports progress."""
+        deployment = self._open.get(deployment_id)
+        if deployment is None or deployment.row.device_id != device_id:
+            return
+        if (event.attempt, event.rev) <= deployment.seen:
+            return
+        deployment.seen = (event.attempt, event.rev)
+        if event.state != deployment.progress.phase:
+            row = StepRow(deployment_id, event.attempt, event.rev, event.state)
+            self._log.add_step(row, self._clock.wall_ms())
+        now_s = self._clock.monotonic_s()
+        deployment.progress = step(deployment.progress, event.state, now_s)
+
+    def hear_report(
+        self, device_id: str, deployment_id: str, report: DeployReport, body: bytes
+    ) -> None:
+        """A device reports an end: durable, then acknowledged; amends what the host had set."""
+        row = self._log.get(deployment_id)
+        if row is None or row.device_id != device_id:
+            _logger.warning("device %s reports %s, not its own", device_id, deployment_id)
+            return
+        key = (report.attempt, report.rev)
+        known = {(earlier.attempt, earlier.rev) for earlier in self._log.outcomes(deployment_id)}
+        if key not in known:
+            self._end(row, report.outcome, report, body)
+        self._post.ack(device_id, deployment_id, *key)
+
+    def tick(self) -> bool:
+        """Give up deployments never accepted or fallen silent; returns whether one was."""
+        now_s, changed = self._clock.monotonic_s(), False
+        for deployment in list(self._open.values()):
+            due_s, outcome = gives_up(deployment.progress, self._timers)
+            if due_s is not None and now_s >= due_s:
+                self._end(deployment.row, outcome)
+                changed = True
+        return changed
+
+    def next_due_s(self) -> float | None:
+        """Monotonic second at which `tick` has something to do, or None."""
+        dues = (gives_up(d.progress, self._timers)[0] for d in self._open.values())
+        return min((due for due in dues if due is not None), default=None)
+
+    def blob(self, device_id: str, digest: str) -> BlobRef | None:
+        """The blob of that digest if a wish in force for that device names it."""
+        for (owner, _), refs in self._blobs.items():
+            for ref in refs if owner == device_id else ():
+                if ref.sha256 == digest:
+                    return ref
+        return None
+
+    def phase(self, deployment_id: str) -> str | None:
+        """How far an open deployment is, None if it has ended."""
+        deployment = self._open.get(deployment_id)
+        return None if deployment is None else deployment.progress.phase
+
+    def place_of(self, deployment_id: str) -> Place:
+        """Device and slot of a deployment.
+
+        Raises:
+            FleetError: It was not offered here.
+        """
+        row = self._log.get(deployment_id)
+        if row is None:
+            raise FleetError(f"expected a deployment offered here, got {deployment_id}")
+        return row.device_id, row.slot
+
+    def outcome(self, deployment_id: str) -> DeploymentOutcome | None:
+        """How a deployment ended as far as is known; None while it is under way."""
+        rows = self._log.outcomes(deployment_id)
+        if not rows:
+            return None
+        last = rows[-1]
+        report = None if last.body is None else _decoded_report(last.body)
+        device_id, slot = self.place_of(deployment_id)
+        return DeploymentOutcome(
+            device_id=device_id,
+            deployment_id=deployment_id,
+            slot=slot,
+            outcome=cast(DeployOutcome, last.outcome),
+            report=report,
+            late=len(rows) > 1,
+            host_wall_ms=last.host_wall_ms,
+        )
+
+    def _close_offered(self, place: Place, outcome: DeployOutcome) -> None:
+        """The host ends only what the device has not accepted; the device reports on the rest."""
+        for deployment in list(self._open.values()):
+            if deployment.place == place and not deployment.progress.accepted:
+                self._record(deployment.row, outcome)
+
+    def _end(
+        self,
+        row: DeploymentRow,
+        outcome: DeployOutcome,
+        report: DeployReport | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        """Record an end and, unless it is a success, wish nothing more for the slot."""
+        place = (row.device_id, row.slot)
+        wish = self._wishes.get(place)
+        in_force = wish is not None and wish.deployment == row.deployment_id
+        if not in_force or outcome == "SUCCEEDED":
+            self._record(row, outcome, report, body)
+            return
+        nothing = Wish(rev=self._next_rev(place))
+        with self._journal.transaction():
+            self._record(row, outcome, report, body)
+            self._keep(place, nothing)
+        self._post.wish(*place, nothing)
+
+    def _record(
+        self,
+        row: DeploymentRow,
+        outcome: DeployOutcome,
+        report: DeployReport | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        key = (0, 0) if report is None else (report.attempt, report.rev)
+        entry = OutcomeRow(row.deployment_id, outcome, *key, body, self._since_ms(row))
+        self._log.add_outcome(entry, self._clock.wall_ms())
+        self._open.pop(row.deployment_id, None)
+
+    def _since_ms(self, row: DeploymentRow) -> int:
+        return max(0, self._clock.wall_ms() - row.offered_wall_ms)
+
+    def _next_rev(self, place: Place) -> int:
+        wish = self._wishes.get(place)
+        return max(0 if wish is None else wish.rev, self._roster.wish_rev(*place)) + 1
+
+    def _publish(self, place: Place, wish: Wish) -> None:
+        self._keep(place, wish)
+        self._post.wish(*place, wish)
+
+    def _keep(self, place: Place, wish: Wish) -> None:
+        self._log.add_wish(WishRow(*place, wish.rev, encode(wish)), self._clock.wall_ms())
+        self._adopt(place, wish)
+
+    def _adopt(self, place: Place, wish: Wish) -> None:
+        self._wishes[place] = wish
+        files = () if wish.release is None else read_unverified(wish.release).files
+        self._blobs[place] = [entry.blob() for entry in files]
+
+
+def _decoded_wish(body: bytes) -> Wish:
+    message = decode(body, CONTROL_CAP_BYTES).message
+    if not isinstance(message, Wish):
+        raise FleetError(f"expected a wish in the journal, got {message.kind}")
+    return message
+
+
+def _decoded_report(body: bytes) -> DeployReport:
+    message = decode(body, RESULT_CAP_BYTES).message
+    if not isinstance(message, DeployReport):
+        raise FleetError(f"expected a deployment report in the journal, got {message.kind}")
+    return message

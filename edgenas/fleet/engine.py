@@ -1,0 +1,187 @@
+"""What makes the host run: the link, the inbox's thread, the desks, and the one lock they share.
+
+The lock is never held while waiting and the link's thread only enqueues, so nothing can lock up
+between callers, inbox and link. Leaves what callers can ask for to `host`.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from edgenas.fleet.clock import Clock
+from edgenas.fleet.deploy_desk import DeployDesk
+from edgenas.fleet.errors import FleetStoppedError
+from edgenas.fleet.inbox import Inbox
+from edgenas.fleet.job_desk import JobDesk
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.post import Post
+from edgenas.fleet.reception import Desks, Reception
+from edgenas.fleet.roster import Roster
+from edgenas.fleet.serving import BlobDesk
+from edgenas.fleet.shelf import BlobShelf
+from edgenas.fleet.timers import HostTimers
+from firmware_bridge.wire.codec import encode
+from firmware_bridge.wire.errors import PacketLimitError
+from firmware_bridge.wire.link import Connected, Link, LinkEvent, Received, Will
+from firmware_bridge.wire.messages import HostState
+from firmware_bridge.wire.topics import Topics
+from firmware_bridge.wire.values import KIB
+
+_SESS_PER_START = 1_000_000
+
+T = TypeVar("T")
+
+
+class FleetEngine:
+    """Runs from `open` to `shut`; callers hold `changed` while they use `desks`.
+
+    Attributes:
+        changed: The lock; notified when something that callers wait for may have changed.
+        desks: Everybody who decides something.
+        reception: Takes messages in.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        fleet: str,
+        shelf: BlobShelf,
+        journal: FleetJournal,
+        clock: Clock,
+        timers: HostTimers,
+    ) -> None:
+        """Take up what the journal holds; nothing is sent before `open`.
+
+        Raises:
+            FleetJournalError: The journal is about another fleet or cannot be read.
+        """
+        journal.bind(fleet)
+        self._fleet = fleet
+        self._link = link
+        self._topics = Topics(fleet)
+        self._sess = journal.count_start(clock.wall_ms()) * _SESS_PER_START
+        self._packet_bytes = shelf.chunk_bytes + KIB
+        self.changed = threading.Condition()
+        self.desks = _make_desks(Post(link, self._topics), shelf, journal, clock, timers)
+        self.reception = Reception(self._topics, self.desks, self.changed)
+        self._inbox = Inbox(self._handle, self._tick, self._fail, clock)
+        self._opened = False
+        self._greeted = False
+        self._failure: Exception | None = None
+
+    def open(self, timeout_s: float) -> None:
+        """Connect, say that the host is there, and start to take messages in.
+
+        Raises:
+            BrokerUnreachableError: No connection in time; says where, why and what to do.
+            FleetStoppedError: The broker does not take packets as large as a chunk.
+        """
+        self._opened = True
+        self._inbox.start()
+        try:
+            self._link.subscribe(*self._topics.host_filters())
+            self._link.open(self._inbox.put, self._next_will)
+            self._link.wait_connected(timeout_s)
+            self.wait_for(lambda: self._greeted or None, timeout_s)
+        except BaseException:
+            self.shut()
+            raise
+
+    def shut(self) -> None:
+        """Say that the host is gone and end the threads; may be repeated."""
+        if not self._opened:
+            return
+        self._opened = False
+        self._inbox.stop()
+        if self._greeted:
+            self.desks.post.host_state(HostState(online=False, sess=self._sess))
+        self._link.close()
+
+    def wake(self) -> None:
+        """Say that a deadline may have come closer."""
+        self._inbox.wake()
+
+    def wait_for(self, look: Callable[[], T | None], timeout_s: float) -> T | None:
+        """Call `look` under the lock whenever something changed, until it finds something.
+
+        Returns:
+            What it found, or None if the time is over.
+
+        Raises:
+            FleetStoppedError: The host cannot go on.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        with self.changed:
+            while True:
+                self.check_alive()
+                if (found := look()) is not None:
+                    return found
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    return None
+                self.changed.wait(left_s)
+
+    def check_alive(self) -> None:
+        """Refuse to go on after a failure, or while closed.
+
+        Raises:
+            FleetStoppedError: The cause is in the text.
+        """
+        if self._failure is not None:
+            raise FleetStoppedError(
+                f"the host of fleet {self._fleet!r} has stopped: {self._failure}"
+            ) from self._failure
+        if not self._opened:
+            raise FleetStoppedError("expected an open host, got a closed one; call open() first")
+
+    def _handle(self, event: LinkEvent) -> None:
+        if isinstance(event, Received):
+            self.reception.take(event)
+        elif isinstance(event, Connected):
+            self._check_packet_limit(event.max_packet_bytes)
+            with self.changed:
+                self.desks.post.host_state(HostState(online=True, sess=self._sess))
+                for device_id in self.desks.roster.doubt_all():
+                    self.desks.post.resync(device_id)
+                self._greeted = True
+                self.changed.notify_all()
+
+    def _tick(self) -> float | None:
+        parts = (self.desks.roster, self.desks.jobs, self.desks.deployments)
+        with self.changed:
+            changed = [part.tick() for part in parts]
+            if any(changed):
+                self.changed.notify_all()
+            dues = [part.next_due_s() for part in parts]
+        return min((due for due in dues if due is not None), default=None)
+
+    def _check_packet_limit(self, limit_bytes: int | None) -> None:
+        if limit_bytes is not None and limit_bytes < self._packet_bytes:
+            raise PacketLimitError("any device's blob topic", limit_bytes, self._packet_bytes)
+
+    def _fail(self, error: Exception) -> None:
+        with self.changed:
+            self._failure = error
+            self.changed.notify_all()
+
+    def _next_will(self) -> Will:
+        """Called by the link before each attempt to connect: a new session, a new Will."""
+        self._sess += 1
+        gone = HostState(online=False, sess=self._sess)
+        return Will(self._topics.host_state(), encode(gone))
+
+
+def _make_desks(
+    post: Post, shelf: BlobShelf, journal: FleetJournal, clock: Clock, timers: HostTimers
+) -> Desks:
+    roster = Roster(journal, clock, timers)
+    return Desks(
+        journal=journal,
+        roster=roster,
+        jobs=JobDesk(journal, post, roster, clock, timers),
+        deployments=DeployDesk(journal, post, roster, clock, timers),
+        blobs=BlobDesk(shelf, post, clock),
+        post=post,
+        clock=clock,
+    )

@@ -1,0 +1,310 @@
+"""Measuring jobs on their way: sent in order, at most two a device, answered once.
+
+Used under the host's lock. Every method makes durable what it decides before it sends anything.
+Leaves presence to `roster` and the transfer of blobs to `serving`.
+"""
+
+import logging
+from collections import deque
+from dataclasses import dataclass, replace
+
+from edgenas.fleet.clock import Clock
+from edgenas.fleet.errors import FleetError
+from edgenas.fleet.job_log import AnswerRow, JobRow
+from edgenas.fleet.jobs import JobOutcome, blobs_of, patience_s
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.post import Post
+from edgenas.fleet.roster import Roster
+from edgenas.fleet.timers import HostTimers
+from firmware_bridge.wire.codec import decode, encode
+from firmware_bridge.wire.messages import Event, FailureCode, JobFailed, MeasureJob, Measurement
+from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES, BlobRef
+
+_log = logging.getLogger(__name__)
+
+MAX_OUTSTANDING = 2  # mosquitto queues 1,000 messages for a client and then drops silently
+
+Answer = Measurement | JobFailed
+
+
+@dataclass(slots=True)
+class _OpenJob:
+    """A job without an outcome; `seen` is the newest (attempt, rev) of the device.
+
+    `submitted_s` may lie before this process; `opened_s` is when this process took it up.
+    """
+
+    job_id: str
+    device_id: str
+    request: MeasureJob
+    submitted_s: float
+    opened_s: float
+    progress_s: float
+    sent: bool = False
+    cancelled: bool = False
+    seen: tuple[int, int] = (0, 0)
+
+
+class JobDesk:
+    """All jobs that have no outcome yet, and the outcomes nobody has taken yet."""
+
+    def __init__(
+        self, journal: FleetJournal, post: Post, roster: Roster, clock: Clock, timers: HostTimers
+    ) -> None:
+        self._log = journal.jobs
+        self._post = post
+        self._roster = roster
+        self._clock = clock
+        self._timers = timers
+        self._open: dict[str, _OpenJob] = {}
+        self._lost: dict[str, _OpenJob] = {}
+        self.ready: deque[JobOutcome] = deque()
+        self._restore()
+
+    def _restore(self) -> None:
+        cancelled = self._log.cancelled()
+        for row in self._log.open_jobs():
+            self._open[row.job_id] = self._opened(row, row.job_id in cancelled)
+        for answer in self._log.untaken():
+            row = self._row(answer.job_id)
+            self.ready.append(_outcome(row, _decoded_answer(answer.body), answer.host_wall_ms))
+
+    def _opened(self, row: JobRow, cancelled: bool = False) -> _OpenJob:
+        now_s = self._clock.monotonic_s()
+        return _OpenJob(
+            row.job_id,
+            row.device_id,
+            _decoded_job(row.request),
+            submitted_s=now_s - self._wall_since_ms(row) / 1000,
+            opened_s=now_s,
+            progress_s=now_s,
+            cancelled=cancelled,
+        )
+
+    def _row(self, job_id: str) -> JobRow:
+        row = self._log.get(job_id)
+        if row is None:
+            raise FleetError(
+                f"expected a job submitted here, got {job_id}; it is not in the journal"
+            )
+        return row
+
+    def knows(self, job_id: str) -> bool:
+        """Whether a job of that id was ever submitted here."""
+        return job_id in self._open or self._log.get(job_id) is not None
+
+    def submit(self, device_id: str, job_id: str, request: MeasureJob) -> None:
+        """Take a job in and send it as soon as it is its turn; an id known already is left alone.
+
+        Raises:
+            FleetError: The id belongs to a job of another device or model.
+        """
+        known = self._log.get(job_id)
+        if known is not None:
+            _check_same(known, device_id, request)
+            return
+        row = JobRow(job_id, device_id, encode(request), self._clock.wall_ms())
+        self._log.add(row)
+        self._open[job_id] = self._opened(row)
+        self._send_next(device_id)
+
+    def cancel(self, job_id: str) -> None:
+        """Take a job back: at once if it was not sent, else by asking the device."""
+        job = self._open.get(job_id)
+        if job is None:
+            return
+        self._log.add_cancel(job_id, self._clock.wall_ms())
+        job.cancelled = True
+        if job.sent:
+            self._post.cancel(job.device_id, job_id)
+        else:
+            self._fail(job, "CANCELLED", "cancelled before it was sent")
+
+    def born(self, device_id: str, *, new_install: bool) -> None:
+        """A device is there: repeat what it should have, which is harmless, and go on."""
+        for job in self._of(device_id):
+            if new_install:
+                job.seen = (0, 0)
+            if job.sent:
+                self._send(job)
+        self._send_next(device_id)
+
+    def hear_event(self, device_id: str, job_id: str, event: Event) -> None:
+        """A device reports progress; a gap in its reports is answered with one resync."""
+        job = self._open.get(job_id)
+        if job is None or job.device_id != device_id:
+            return
+        before, now = job.seen, (event.attempt, event.rev)
+        if now <= before:
+            return
+        job.seen = now
+        job.progress_s = self._clock.monotonic_s()
+        expected = before[1] + 1 if event.attempt == before[0] else 1
+        if event.rev > expected:
+            self._post.resync(device_id)
+
+    def hear_answer(self, device_id: str, job_id: str, answer: Answer, body: bytes) -> bool:
+        """A device answers: durable, then acknowledged.
+
+        Args:
+            device_id: The device.
+            job_id: The job it answers.
+            answer: The answer.
+            body: Its bytes as they came, which is what the journal keeps.
+
+        Returns:
+            Whether this was the outcome of a job, and not a repetition or a late truth.
+        """
+        row = self._row(job_id)
+        if row.device_id != device_id:
+            _log.warning(
+                "device %s answers job %s of %s; ignored", device_id, job_id, row.device_id
+            )
+            return False
+        key = (answer.attempt, answer.rev)
+        job = self._open.get(job_id)
+        known = {(earlier.attempt, earlier.rev) for earlier in self._log.answers(job_id)}
+        if job is not None:
+            self._finish(job, answer, body)
+        elif key not in known:
+            self._record(row, answer, body, self._wall_since_ms(row))
+            self._lost.pop(job_id, None)
+        self._post.ack(device_id, job_id, *key)
+        self._send_next(device_id)
+        return job is not None
+
+    def tick(self) -> bool:
+        """Give up jobs whose device is gone or silent for too long; returns whether one was."""
+        now_s, changed = self._clock.monotonic_s(), False
+        for job in list(self._open.values()):
+            due_s, why = self._given_up_at(job)
+            if due_s is not None and now_s >= due_s:
+                self._lost[job.job_id] = job
+                self._fail(job, "DEVICE_LOST", why)
+                changed = True
+        return changed
+
+    def next_due_s(self) -> float | None:
+        """Monotonic second at which `tick` has something to do, or None."""
+        dues = (self._given_up_at(job)[0] for job in self._open.values())
+        return min((due for due in dues if due is not None), default=None)
+
+    def blob(self, device_id: str, digest: str) -> BlobRef | None:
+        """The blob of that digest if a job of that device names it.
+
+        A lost job counts until its lifetime is over: its device may be back and still at it.
+        """
+        lost = [job for job in self._lost.values() if job.device_id == device_id]
+        now_s = self._clock.monotonic_s()
+        alive = [j for j in lost if now_s < j.progress_s + patience_s(j.request, 0.0)]
+        for job in [*self._of(device_id), *alive]:
+            for ref in blobs_of(job.request):
+                if ref.sha256 == digest:
+                    return ref
+        return None
+
+    def outcome(self, job_id: str) -> JobOutcome | None:
+        """The outcome of a job, taken or not; None while there is none."""
+        answers = self._log.answers(job_id)
+        if not answers:
+            return None
+        first = answers[0]
+        return _outcome(self._row(job_id), _decoded_answer(first.body), first.host_wall_ms)
+
+    def late_answers(self, job_id: str) -> list[Answer]:
+        """What the device still said after its job had an outcome."""
+        return [_decoded_answer(answer.body) for answer in self._log.answers(job_id)[1:]]
+
+    def open_jobs(self) -> list[str]:
+        """Ids of the jobs without an outcome, in the order of submission."""
+        return list(self._open)
+
+    def _of(self, device_id: str) -> list[_OpenJob]:
+        return [job for job in self._open.values() if job.device_id == device_id]
+
+    def _given_up_at(self, job: _OpenJob) -> tuple[float | None, str]:
+        offline_since_s = self._roster.offline_since_s(job.device_id)
+        if offline_since_s is not None:
+            lost_s = max(offline_since_s, job.opened_s) + self._timers.lost_after_s
+            return (
+                lost_s,
+                "the device went offline and did not come back; measure elsewhere or wait",
+            )
+        if not job.sent:
+            return None, ""
+        silent_s = job.progress_s + patience_s(job.request, self._timers.job_slack_s)
+        return silent_s, "the device is online but silent about this job; look at its log"
+
+    def _send_next(self, device_id: str) -> None:
+        if not self._roster.view(device_id).online:
+            return
+        waiting = self._of(device_id)
+        room = MAX_OUTSTANDING - sum(job.sent for job in waiting)
+        for job in [job for job in waiting if not job.sent][: max(room, 0)]:
+            self._send(job)
+
+    def _send(self, job: _OpenJob) -> None:
+        job.sent = True
+        job.progress_s = self._clock.monotonic_s()
+        expires_wall_ms = self._clock.wall_ms() + job.request.ttl_ms
+        request = replace(job.request, expires_wall_ms=expires_wall_ms)
+        self._post.job(job.device_id, job.job_id, request)
+        if job.cancelled:
+            self._post.cancel(job.device_id, job.job_id)
+
+    def _fail(self, job: _OpenJob, code: FailureCode, detail: str) -> None:
+        # attempt 0 is none of the device's: its own answer, should it come, is a newer one
+        failed = JobFailed(
+            attempt=0, rev=0, code=code, detail=detail, retryable=code != "CANCELLED"
+        )
+        self._finish(job, failed, encode(failed))
+
+    def _finish(self, job: _OpenJob, answer: Answer, body: bytes) -> None:
+        host_wall_ms = round((self._clock.monotonic_s() - job.submitted_s) * 1000)
+        row = self._row(job.job_id)
+        self._record(row, answer, body, host_wall_ms)
+        del self._open[job.job_id]
+        self.ready.append(_outcome(row, answer, host_wall_ms))
+
+    def _record(self, row: JobRow, answer: Answer, body: bytes, host_wall_ms: int) -> None:
+        answer_row = AnswerRow(row.job_id, answer.attempt, answer.rev, body, host_wall_ms)
+        self._log.add_answer(answer_row, self._clock.wall_ms())
+
+    def _wall_since_ms(self, row: JobRow) -> int:
+        return max(0, self._clock.wall_ms() - row.submitted_wall_ms)
+
+
+def _outcome(row: JobRow, answer: Answer, host_wall_ms: int) -> JobOutcome:
+    request = _decoded_job(row.request)
+    return JobOutcome(
+        device_id=row.device_id,
+        job_id=row.job_id,
+        label=request.label,
+        model_sha256=request.model.sha256,
+        measurement=answer if isinstance(answer, Measurement) else None,
+        failure=answer if isinstance(answer, JobFailed) else None,
+        host_wall_ms=host_wall_ms,
+    )
+
+
+def _decoded_job(body: bytes) -> MeasureJob:
+    message = decode(body, CONTROL_CAP_BYTES).message
+    if not isinstance(message, MeasureJob):
+        raise FleetError(f"expected a measuring job in the journal, got {message.kind}")
+    return message
+
+
+def _decoded_answer(body: bytes) -> Answer:
+    message = decode(body, RESULT_CAP_BYTES).message
+    if not isinstance(message, Measurement | JobFailed):
+        raise FleetError(f"expected an answer to a job in the journal, got {message.kind}")
+    return message
+
+
+def _check_same(known: JobRow, device_id: str, request: MeasureJob) -> None:
+    before = _decoded_job(known.request)
+    if (known.device_id, before.model.sha256) != (device_id, request.model.sha256):
+        raise FleetError(
+            f"expected a fresh id or the same job again, got id {known.job_id} of device "
+            f"{known.device_id} and model {before.model.sha256[:12]}; make a new id"
+        )

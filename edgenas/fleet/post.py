@@ -1,0 +1,69 @@
+"""What the host sends: one method a kind, with the topic, QoS, retention and expiry agreed for it.
+
+Leaves when to send, and whether, to the desks.
+"""
+
+import math
+
+from firmware_bridge.wire.codec import encode
+from firmware_bridge.wire.link import Link
+from firmware_bridge.wire.messages import (
+    Ack,
+    BlobRefused,
+    CancelJob,
+    HostState,
+    MeasureJob,
+    Resync,
+    Wish,
+)
+from firmware_bridge.wire.topics import Topics
+
+_ACK_EXPIRY_S = 3600
+_BLOB_EXPIRY_S = 30
+_RESYNC_EXPIRY_S = 60
+
+
+class Post:
+    """The outgoing side of one fleet; every method returns without waiting."""
+
+    def __init__(self, link: Link, topics: Topics) -> None:
+        self._link = link
+        self._topics = topics
+
+    def host_state(self, state: HostState) -> None:
+        """Say whether the host is there (retained)."""
+        self._link.publish(self._topics.host_state(), encode(state), retain=True)
+
+    def job(self, device_id: str, job_id: str, job: MeasureJob) -> None:
+        """Send a measuring job; the broker drops it when its lifetime is over."""
+        expiry_s = math.ceil(job.ttl_ms / 1000)
+        self._link.publish(self._topics.job(device_id, job_id), encode(job), expiry_s=expiry_s)
+
+    def cancel(self, device_id: str, job_id: str, expiry_s: int = _ACK_EXPIRY_S) -> None:
+        """Take a measuring job back."""
+        topic = self._topics.job(device_id, job_id)
+        self._link.publish(topic, encode(CancelJob()), expiry_s=expiry_s)
+
+    def ack(self, device_id: str, work_id: str, attempt: int, rev: int) -> None:
+        """Say that an answer is durable here."""
+        topic = self._topics.ack(device_id, work_id)
+        self._link.publish(topic, encode(Ack(attempt=attempt, rev=rev)), expiry_s=_ACK_EXPIRY_S)
+
+    def resync(self, device_id: str) -> None:
+        """Ask for state, facts and unacknowledged answers again."""
+        topic = self._topics.resync(device_id)
+        self._link.publish(topic, encode(Resync()), expiry_s=_RESYNC_EXPIRY_S)
+
+    def wish(self, device_id: str, slot: str, wish: Wish) -> None:
+        """Say what a slot should hold (retained)."""
+        self._link.publish(self._topics.wish(device_id, slot), encode(wish), retain=True)
+
+    def chunk(self, device_id: str, digest: str, offset: int, content: bytes) -> None:
+        """Send raw bytes of a blob; the device asks again for what is lost."""
+        topic = self._topics.chunk(device_id, digest, offset)
+        self._link.publish(topic, content, qos=0, expiry_s=_BLOB_EXPIRY_S)
+
+    def refuse(self, device_id: str, digest: str, refusal: BlobRefused) -> None:
+        """Say that a blob will not come, or not yet."""
+        topic = self._topics.refuse(device_id, digest)
+        self._link.publish(topic, encode(refusal), expiry_s=_BLOB_EXPIRY_S)

@@ -1,0 +1,158 @@
+"""Reads what devices send and hands it to the desk it is for; drops and counts what is not sound.
+
+Runs on the inbox's thread and takes the host's lock for what the desks decide, but not while it
+serves blobs. Leaves every decision to the desks.
+"""
+
+import logging
+import threading
+from collections import Counter
+from dataclasses import dataclass
+
+from edgenas.fleet.clock import Clock
+from edgenas.fleet.deploy_desk import DeployDesk
+from edgenas.fleet.job_desk import JobDesk
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.post import Post
+from edgenas.fleet.presence import Change
+from edgenas.fleet.roster import Roster
+from edgenas.fleet.serving import BlobDesk
+from firmware_bridge.wire.codec import Envelope, decode
+from firmware_bridge.wire.errors import WireError
+from firmware_bridge.wire.link import Received
+from firmware_bridge.wire.messages import (
+    BlobRequest,
+    DeployReport,
+    Event,
+    Facts,
+    JobFailed,
+    Measurement,
+    State,
+)
+from firmware_bridge.wire.topics import Address, Topics
+from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES
+
+_log = logging.getLogger(__name__)
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "state": (State,),
+    "facts": (Facts,),
+    "event": (Event,),
+    "result": (Measurement, JobFailed, DeployReport),
+    "blob": (BlobRequest,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """Everybody who decides something, and what they share."""
+
+    journal: FleetJournal
+    roster: Roster
+    jobs: JobDesk
+    deployments: DeployDesk
+    blobs: BlobDesk
+    post: Post
+    clock: Clock
+
+
+class Reception:
+    """Takes messages in, one at a time.
+
+    Attributes:
+        dropped: How many messages of each device were not sound; topics of nobody count as `?`.
+    """
+
+    def __init__(self, topics: Topics, desks: Desks, changed: threading.Condition) -> None:
+        self._topics = topics
+        self._desks = desks
+        self._changed = changed
+        self.dropped: Counter[str] = Counter()
+
+    def take(self, received: Received) -> None:
+        """Read one message and hand it on."""
+        address = self._topics.parse(received.topic)
+        if address is None or address.direction != "up":
+            self.dropped["?"] += 1
+            return
+        if received.retained and not received.payload:
+            return
+        envelope = self._read(address, received.payload)
+        if envelope is None:
+            return
+        if isinstance(envelope.message, BlobRequest):
+            self._serve(address.device, envelope.message)
+            return
+        with self._changed:
+            self._hand_on(address, envelope, received)
+            self._changed.notify_all()
+
+    def _read(self, address: Address, payload: bytes) -> Envelope | None:
+        cap_bytes = RESULT_CAP_BYTES if address.family == "result" else CONTROL_CAP_BYTES
+        try:
+            envelope = decode(payload, cap_bytes)
+        except WireError as error:
+            self._drop(address, str(error))
+            return None
+        if not isinstance(envelope.message, _KINDS[address.family]):
+            self._drop(address, f"a {envelope.kind} message does not belong there")
+            return None
+        return envelope
+
+    def _drop(self, address: Address, why: str) -> None:
+        self.dropped[address.device] += 1
+        _log.warning("device %s: %s message dropped: %s", address.device, address.family, why)
+
+    def _serve(self, device_id: str, request: BlobRequest) -> None:
+        with self._changed:
+            allowed = self._desks.jobs.blob(device_id, request.digest)
+            allowed = allowed or self._desks.deployments.blob(device_id, request.digest)
+        self._desks.blobs.answer(device_id, request, allowed)
+
+    def _hand_on(self, address: Address, envelope: Envelope, received: Received) -> None:
+        message, device_id = envelope.message, address.device
+        if isinstance(message, State):
+            boot_id = None if envelope.t is None else envelope.t.boot_id
+            self._hear_state(device_id, message, boot_id, live=not received.retained)
+        elif isinstance(message, Facts):
+            self._desks.roster.hear_facts(device_id, message)
+        elif isinstance(message, Event):
+            self._hear_event(device_id, address.tail[0], message)
+        elif isinstance(message, Measurement | JobFailed | DeployReport):
+            self._hear_result(device_id, address.tail[0], message, received.payload)
+
+    def _hear_state(self, device_id: str, state: State, boot_id: str | None, *, live: bool) -> None:
+        roster = self._desks.roster
+        before = roster.view(device_id).install_id
+        change = roster.hear_state(device_id, state, boot_id, live=live)
+        if change is Change.PRESUMED:
+            self._desks.post.resync(device_id)
+        elif change is Change.BIRTH:
+            new_install = before not in (None, state.install_id)
+            self._desks.jobs.born(device_id, new_install=new_install)
+            self._desks.deployments.born(device_id)
+
+    def _hear_event(self, device_id: str, work_id: str, event: Event) -> None:
+        if self._desks.jobs.knows(work_id):
+            self._desks.jobs.hear_event(device_id, work_id, event)
+        elif self._desks.deployments.knows(work_id):
+            self._desks.deployments.hear_event(device_id, work_id, event)
+
+    def _hear_result(
+        self,
+        device_id: str,
+        work_id: str,
+        result: Measurement | JobFailed | DeployReport,
+        body: bytes,
+    ) -> None:
+        jobs, deployments = self._desks.jobs, self._desks.deployments
+        if isinstance(result, DeployReport):
+            if deployments.knows(work_id):
+                deployments.hear_report(device_id, work_id, result, body)
+                return
+        elif jobs.knows(work_id):
+            jobs.hear_answer(device_id, work_id, result, body)
+            return
+        # Nobody here asked: keep it, and say so, or the device would send it for ever.
+        self._desks.journal.devices.add_stray(device_id, work_id, body, self._desks.clock.wall_ms())
+        self._desks.post.ack(device_id, work_id, result.attempt, result.rev)

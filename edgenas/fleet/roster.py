@@ -1,0 +1,176 @@
+"""The devices of a fleet as the host knows them now: presence, newest state, newest facts.
+
+Leaves the rules of presence to `presence`, and jobs and deployments of a device that came or went
+to the desks.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+
+from edgenas.fleet.clock import Clock
+from edgenas.fleet.device_log import Sighting
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.presence import Change, Phase, Presence, due_s, hear, wait
+from edgenas.fleet.timers import HostTimers
+from firmware_bridge.wire.codec import decode, encode
+from firmware_bridge.wire.messages import Facts, State
+from firmware_bridge.wire.values import CONTROL_CAP_BYTES
+
+_log = logging.getLogger(__name__)
+_NOTED = (Change.BIRTH, Change.GONE, Change.QUARANTINED)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One device at one moment.
+
+    Attributes:
+        device_id: Its id.
+        phase: How sure the host is that it is there.
+        quarantined: Two boards use this identity; it gets no work.
+        install_id: Its installation, None before any word.
+        state: Its newest state, None before any word of this host's lifetime.
+        facts: What it says it is, None before it ever said so.
+    """
+
+    device_id: str
+    phase: Phase
+    quarantined: bool
+    install_id: str | None
+    state: State | None
+    facts: Facts | None
+
+    @property
+    def online(self) -> bool:
+        """Whether work can be sent to it now."""
+        return self.phase is Phase.ONLINE and not self.quarantined
+
+
+class Roster:
+    """All devices that were ever seen; used under the host's lock."""
+
+    def __init__(self, journal: FleetJournal, clock: Clock, timers: HostTimers) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._timers = timers
+        self._started_s = clock.monotonic_s()
+        self._presence: dict[str, Presence] = {}
+        self._states: dict[str, State] = {}
+        self._facts: dict[str, Facts] = {}
+        self._restore()
+
+    def _restore(self) -> None:
+        for sighting in self._journal.devices.sightings():
+            before = self._presence.get(sighting.device_id, Presence(since_s=self._started_s))
+            self._presence[sighting.device_id] = _remembered(before, sighting)
+        for device_id, body in self._journal.devices.latest_facts().items():
+            message = decode(body, CONTROL_CAP_BYTES).message
+            if isinstance(message, Facts):
+                self._facts[device_id] = message
+
+    def views(self) -> list[DeviceView]:
+        """Every device, by id."""
+        return [self.view(device_id) for device_id in sorted(self._presence.keys() | self._facts)]
+
+    def view(self, device_id: str) -> DeviceView:
+        """One device; one never seen is `UNKNOWN`."""
+        known = self._known(device_id)
+        return DeviceView(
+            device_id,
+            known.phase,
+            known.quarantined,
+            known.install_id,
+            self._states.get(device_id),
+            self._facts.get(device_id),
+        )
+
+    def offline_since_s(self, device_id: str) -> float | None:
+        """Monotonic second since when a device takes no work for sure, None if it may."""
+        known = self._known(device_id)
+        gone = known.phase in (Phase.UNKNOWN, Phase.OFFLINE) or known.quarantined
+        return known.since_s if gone else None
+
+    def wish_rev(self, device_id: str, slot: str) -> int:
+        """Newest wish revision that a device reports for a slot, 0 before any."""
+        state = self._states.get(device_id)
+        if state is None or slot not in state.slots:
+            return 0
+        return state.slots[slot].wish_rev
+
+    def hear_state(
+        self, device_id: str, state: State, boot_id: str | None, *, live: bool
+    ) -> Change:
+        """Take a state message in; durable before it returns."""
+        before = self._known(device_id)
+        now_s = self._clock.monotonic_s()
+        after, change = hear(before, state, boot_id, live=live, now_s=now_s)
+        if state.online and after.sess == state.sess:
+            self._states[device_id] = state
+        self._note(device_id, after, change)
+        return change
+
+    def hear_facts(self, device_id: str, facts: Facts) -> None:
+        """Take facts in; durable before it returns if they are new."""
+        if self._facts.get(device_id) != facts:
+            self._journal.devices.add_facts(device_id, encode(facts), self._clock.wall_ms())
+            self._facts[device_id] = facts
+
+    def doubt_all(self) -> list[str]:
+        """After a break of the host's own connection: believe nobody without a live word.
+
+        Returns:
+            Ids of the devices that are only presumed to be there now.
+        """
+        now_s = self._clock.monotonic_s()
+        doubted = [d for d, known in self._presence.items() if known.phase is Phase.ONLINE]
+        for device_id in doubted:
+            known = self._presence[device_id]
+            self._presence[device_id] = replace(known, phase=Phase.PRESUMED, since_s=now_s)
+        return doubted
+
+    def tick(self) -> bool:
+        """Let silence take effect; returns whether it did."""
+        now_s, changed = self._clock.monotonic_s(), False
+        for device_id, known in list(self._presence.items()):
+            after, change = wait(known, self._timers, now_s)
+            if change is not Change.NONE:
+                self._note(device_id, after, change)
+                changed = True
+        return changed
+
+    def next_due_s(self) -> float | None:
+        """Monotonic second at which `tick` has something to do, or None."""
+        dues = [due_s(known, self._timers) for known in self._presence.values()]
+        return min((due for due in dues if due is not None), default=None)
+
+    def _known(self, device_id: str) -> Presence:
+        return self._presence.get(device_id, Presence(since_s=self._started_s))
+
+    def _note(self, device_id: str, after: Presence, change: Change) -> None:
+        self._presence[device_id] = after
+        if change not in _NOTED:
+            return
+        if change is Change.QUARANTINED:
+            _log.error("two boards use the id %s; give one of them its own id", device_id)
+        else:
+            _log.info("device %s: %s", device_id, change.value)
+        sighting = Sighting(
+            device_id, after.install_id or "", after.sess, after.boot_id, change.value
+        )
+        self._journal.devices.add_sighting(sighting, self._clock.wall_ms())
+
+
+def _remembered(before: Presence, sighting: Sighting) -> Presence:
+    superseded = before.superseded
+    if before.boot_id is not None and sighting.boot_id not in (None, before.boot_id):
+        superseded = superseded | {before.boot_id}
+    return Presence(
+        Phase.UNKNOWN,
+        before.since_s,
+        sighting.install_id,
+        sighting.sess,
+        sighting.boot_id or before.boot_id,
+        superseded,
+        sighting.note == Change.QUARANTINED.value
+        or (before.quarantined and sighting.install_id == before.install_id),
+    )

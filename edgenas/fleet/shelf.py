@@ -1,0 +1,178 @@
+"""The host's blobs: one read-only file for each digest, put there atomically, read by offset.
+
+Leaves to `serving` who may have which blob, and to `firmware_bridge.wire.blobs` which chunks a
+request names.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from edgenas.fleet.errors import ShelfError
+from firmware_bridge.wire.values import (
+    BLOB_CAP_BYTES,
+    CHUNK_BYTES,
+    MIB,
+    BlobRef,
+    check_chunk_bytes,
+    check_sha256,
+)
+
+
+class BlobShelf:
+    """A directory in which the file name is the sha256 of the bytes.
+
+    Files are copied in, not referred to, so that a blob cannot change after it was named. Safe to
+    use from several threads.
+    """
+
+    def __init__(self, directory: Path, *, chunk_bytes: int = CHUNK_BYTES) -> None:
+        """Create the directory if it is missing and drop what an interrupted `add` left there.
+
+        Args:
+            directory: Where the blobs are; only shelves may write there.
+            chunk_bytes: Size of a chunk of every blob added here; a power of two, 16 to 128 KiB.
+
+        Raises:
+            InvalidValueError: The chunk size is not allowed.
+            ShelfError: The directory cannot be made.
+        """
+        self.chunk_bytes = check_chunk_bytes(chunk_bytes)
+        self._directory = directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            for leftover in directory.glob(".add-*"):
+                leftover.unlink(missing_ok=True)
+        except OSError as error:
+            raise ShelfError(
+                f"expected a writable directory for blobs, got {error}; choose another one"
+            ) from error
+
+    def add(self, path: Path) -> BlobRef:
+        """Copy the file at `path` onto the shelf; harmless if the same bytes are there already.
+
+        Returns:
+            The blob's name, for jobs and manifests.
+
+        Raises:
+            ShelfError: The file is missing, empty, too large, or the disk does not take it.
+        """
+        try:
+            with path.open("rb") as source:
+                _check_size(os.fstat(source.fileno()).st_size, str(path))
+                return self._keep(_pieces(source), str(path))
+        except OSError as error:
+            raise ShelfError(
+                f"expected a readable file at {path} and room on the shelf, got {error}"
+            ) from error
+
+    def add_bytes(self, content: bytes) -> BlobRef:
+        """Put `content` onto the shelf.
+
+        Raises:
+            ShelfError: It is empty or too large, or the disk does not take it.
+        """
+        _check_size(len(content), "the given bytes")
+        try:
+            return self._keep(iter((content,)), "the given bytes")
+        except OSError as error:
+            raise ShelfError(f"expected room on the shelf, got {error}; free disk space") from error
+
+    def size_of(self, digest: str) -> int | None:
+        """Size of a blob in bytes, or None if it is not here."""
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def path_of(self, digest: str) -> Path:
+        """Where a blob's bytes are, to read only.
+
+        Raises:
+            ShelfError: No blob of that digest is here.
+        """
+        path = self._path(digest)
+        if not path.is_file():
+            raise ShelfError(
+                f"expected blob {digest} on the shelf {self._directory}, got nothing; "
+                "add its file first"
+            )
+        return path
+
+    def ref(self, digest: str) -> BlobRef:
+        """The reference to a blob that is here.
+
+        Raises:
+            ShelfError: No blob of that digest is here.
+        """
+        return BlobRef(digest, self.path_of(digest).stat().st_size, self.chunk_bytes)
+
+    def read(self, digest: str, offset: int, length: int) -> bytes:
+        """Up to `length` bytes of a blob from `offset`; fewer at its end.
+
+        Raises:
+            ShelfError: The blob is gone or cannot be read.
+        """
+        try:
+            descriptor = os.open(self._path(digest), os.O_RDONLY)
+        except OSError as error:
+            raise ShelfError(f"expected blob {digest} on the shelf, got {error}") from error
+        try:
+            return os.pread(descriptor, length, offset)
+        finally:
+            os.close(descriptor)
+
+    def _path(self, digest: str) -> Path:
+        return self._directory / check_sha256(digest)
+
+    def _keep(self, pieces: Iterator[bytes], source: str) -> BlobRef:
+        descriptor, name = tempfile.mkstemp(prefix=".add-", dir=self._directory)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as target:
+                digest, size = _copy(pieces, target, source)
+            temporary.chmod(0o444)
+            os.replace(temporary, self._path(digest))
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_directory(self._directory)
+        return BlobRef(digest, size, self.chunk_bytes)
+
+
+def _copy(pieces: Iterator[bytes], target: BinaryIO, source: str) -> tuple[str, int]:
+    """Write `pieces` durably; the size is checked again because a file may grow while read."""
+    digest, size = hashlib.sha256(), 0
+    for piece in pieces:
+        size += len(piece)
+        if size > BLOB_CAP_BYTES:
+            break
+        digest.update(piece)
+        target.write(piece)
+    _check_size(size, source)
+    target.flush()
+    os.fsync(target.fileno())
+    return digest.hexdigest(), size
+
+
+def _pieces(stream: BinaryIO) -> Iterator[bytes]:
+    while piece := stream.read(MIB):
+        yield piece
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_size(size_bytes: int, source: str) -> None:
+    if not 0 < size_bytes <= BLOB_CAP_BYTES:
+        raise ShelfError(
+            f"expected 1 to {BLOB_CAP_BYTES} bytes in {source}, got {size_bytes}; "
+            "devices do not take an empty or larger blob"
+        )

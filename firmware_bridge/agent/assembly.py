@@ -1,0 +1,240 @@
+"""Builds a daemon out of its settings: the one place that knows every part.
+
+Also takes the lock that keeps a second daemon off the same state directory, and settles what a
+power cut has left. Leaves running it to `daemon`.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+
+from firmware_bridge.agent.acceptance import DeviceView
+from firmware_bridge.agent.activating import Activating, subject_of
+from firmware_bridge.agent.answers import Answers
+from firmware_bridge.agent.book import DeploymentBook
+from firmware_bridge.agent.clock import Clock, clock_synced
+from firmware_bridge.agent.daemon import Daemon, Parts
+from firmware_bridge.agent.deploy_desk import DeployDesk
+from firmware_bridge.agent.holds import read_holds
+from firmware_bridge.agent.inbox import Inbox
+from firmware_bridge.agent.job_desk import JobDesk, JobRules
+from firmware_bridge.agent.mailbox import Mailbox
+from firmware_bridge.agent.measuring import JobRunner
+from firmware_bridge.agent.post import Post
+from firmware_bridge.agent.preparing import Instruments, Preparing
+from firmware_bridge.agent.presence import Presence
+from firmware_bridge.agent.pull import Puller
+from firmware_bridge.agent.recovery import recover
+from firmware_bridge.agent.settings import MIB, AgentSettings
+from firmware_bridge.agent.worker import Worker
+from firmware_bridge.bench import supervise
+from firmware_bridge.bench.plan import GoldenFile, MeasurePlan
+from firmware_bridge.facts import read_board
+from firmware_bridge.machine_lock import MachineLock, default_lock_path
+from firmware_bridge.slots import Slots
+from firmware_bridge.store.blobs import BlobStore
+from firmware_bridge.store.journal import Journal
+from firmware_bridge.wire.errors import StoreError
+from firmware_bridge.wire.link import Link
+from firmware_bridge.wire.messages import Hold
+from firmware_bridge.wire.signing import can_verify, load_verify_key
+from firmware_bridge.wire.topics import Topics
+
+
+class Assembly:
+    """All parts of one daemon, wired together.
+
+    Attributes:
+        inbox: Where a Stop ends the daemon.
+        daemon: Ready to run.
+    """
+
+    def __init__(self, settings: AgentSettings, link: Link) -> None:
+        """Open the state directory and build everything.
+
+        Args:
+            settings: What the operator set.
+            link: Connection to the broker, not opened yet.
+
+        Raises:
+            StoreError: The state directory cannot be used, or another daemon uses it.
+            SignatureInvalidError: A verify key file holds no key.
+        """
+        self._settings = settings
+        self._keys = _load_keys(settings.verify_keys)
+        self._lock = hold_state_directory(settings.state_dir)
+        try:
+            self._journal = Journal(settings.state_dir / "journal.sqlite")
+        except StoreError:
+            os.close(self._lock)
+            raise
+        self.inbox = Inbox()
+        self._clock = Clock()
+        self._topics = Topics(settings.fleet)
+        self._slots = Slots(settings.state_dir, settings.run_directory)
+        self._blobs = _blob_store(settings)
+        self._mailbox = Mailbox()
+        self._worker = Worker(self.inbox.put)
+        self._post = Post(link, self._topics, settings.device_id, self._clock.stamp)
+        self._answers = Answers(self._journal, self._post, settings.resend_s)
+        self._board = read_board()
+        self.daemon = Daemon(self._parts(link))
+
+    def close(self) -> None:
+        """Let another daemon use the state directory."""
+        self._journal.close()
+        os.close(self._lock)
+
+    def _parts(self, link: Link) -> Parts:
+        book = DeploymentBook(self._journal, self._answers, self._post)
+        recover(book, self._slots, self._clock.boot_id, self._journal.last_runtime())
+        argv = self._settings.worker_argv
+        return Parts(
+            device_id=self._settings.device_id,
+            topics=self._topics,
+            link=link,
+            inbox=self.inbox,
+            worker=self._worker,
+            mailbox=self._mailbox,
+            journal=self._journal,
+            post=self._post,
+            answers=self._answers,
+            presence=Presence(self._settings, self._journal, self._slots, self._board),
+            jobs=JobDesk(self._journal, self._answers, self._post, self._job_rules()),
+            job_runner=JobRunner(self._puller, self._measure(), self._worker.check),
+            deployments=self._deploy_desk(book),
+            holds=self._holds,
+            keyids=tuple(self._keys),
+            probe_runtime=partial(supervise.probe_runtime, argv, cancelled=self._worker.cancelled),
+        )
+
+    def _job_rules(self) -> JobRules:
+        return JobRules(
+            measure=self._settings.measure,
+            locks=lambda: [f"locked by {h.holder}: {h.reason}" for h in self._holds()],
+            boot_id=self._clock.boot_id,
+            runtime=self._journal.last_runtime,
+            clock_synced=clock_synced,
+        )
+
+    def _deploy_desk(self, book: DeploymentBook) -> DeployDesk:
+        instruments = Instruments(
+            book=book,
+            slots=self._slots,
+            blobs=self._blobs,
+            make_puller=self._puller,
+            measure=self._measure(),
+            self_test=self._self_test,
+            view=self._view,
+            check=self._worker.check,
+            threads=self._settings.threads,
+        )
+        activating = Activating(
+            book=book,
+            slots=self._slots,
+            self_test=self._self_test,
+            check=self._worker.check,
+            boot_id=self._clock.boot_id,
+            runtime=self._journal.last_runtime,
+        )
+        return DeployDesk(
+            book,
+            self._answers,
+            self._slots,
+            Preparing(instruments),
+            activating,
+            self._holds,
+            self._settings.probation_s,
+        )
+
+    def _puller(self, check: Callable[[], None]) -> Puller:
+        silence_s = self._settings.silence_s
+        return Puller(self._blobs, self._mailbox, self._post.ask, check, silence_s)
+
+    def _measure(self) -> Callable[[MeasurePlan], supervise.MeasureOutcome]:
+        path = self._settings.lock_path or default_lock_path(os.environ)
+        return partial(
+            supervise.measure,
+            argv_prefix=self._settings.worker_argv,
+            lock=MachineLock(path),
+            cancelled=self._worker.cancelled,
+        )
+
+    def _self_test(
+        self, model: Path, probe: GoldenFile | None, tolerance_lsb: int
+    ) -> supervise.SelfTest:
+        return supervise.self_test(
+            model,
+            probe,
+            self._settings.threads,
+            tolerance_lsb=tolerance_lsb,
+            argv_prefix=self._settings.worker_argv,
+            cancelled=self._worker.cancelled,
+        )
+
+    def _holds(self) -> tuple[Hold, ...]:
+        return read_holds(self._settings.run_directory / "inhibit.d", time.time())
+
+    def _view(self) -> DeviceView:
+        runtime = self._journal.last_runtime()
+        return DeviceView(
+            fleet=self._settings.fleet,
+            device_id=self._settings.device_id,
+            profile=self._settings.profile,
+            keys=self._keys,
+            now=datetime.now(timezone.utc),
+            clock_synced=clock_synced(),
+            arch=self._board.machine,
+            cpu_features=frozenset(self._board.cpu_features),
+            runtime=runtime,
+            free_bytes=self._blobs.room_bytes(),
+            has_blob=lambda digest: self._blobs.path(digest).exists(),
+            broken_reason=lambda bundle: self._journal.strikes.broken_reason(
+                subject_of(bundle), runtime
+            ),
+        )
+
+
+def hold_state_directory(directory: Path) -> int:
+    """Create the state directory and lock it for this process.
+
+    Returns:
+        The descriptor that holds the lock until it is closed.
+
+    Raises:
+        StoreError: It cannot be created, or another daemon holds it.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(directory / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"expected a writable state directory {directory}, got {error}; "
+            "create it for this user or pass another --state-dir"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreError(
+            f"expected {directory} for this daemon alone, another one is using it; "
+            "stop that one or pass another --state-dir"
+        ) from error
+    return descriptor
+
+
+def _blob_store(settings: AgentSettings) -> BlobStore:
+    reserve_mb = settings.disk_reserve_mb
+    return BlobStore(
+        settings.state_dir,
+        cap_bytes=settings.disk_cap_mb * MIB,
+        reserve_bytes=None if reserve_mb is None else reserve_mb * MIB,
+    )
+
+
+def _load_keys(paths: tuple[Path, ...]) -> Mapping[str, bytes]:
+    return dict(load_verify_key(path) for path in paths) if can_verify() else {}

@@ -1,0 +1,38 @@
+"""`edgenas-device run`: the daemon as a foreground process that logs to stderr.
+
+SIGTERM and SIGINT shut it down cleanly. Leaves everything between start and stop to the daemon.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+
+from firmware_bridge.agent import settings
+from firmware_bridge.agent.assembly import Assembly
+from firmware_bridge.agent.inbox import Stop
+from firmware_bridge.wire.errors import BridgeError
+from firmware_bridge.wire.mqtt import MqttLink
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+MISUSED = 2
+
+add_arguments = settings.add_arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until a signal comes; returns 0 after a clean end, 2 if it cannot start."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=LOG_FORMAT)
+    try:
+        chosen = settings.read_settings(arguments)
+        assembly = Assembly(chosen, MqttLink(chosen.broker, chosen.device_id))
+    except (BridgeError, OSError) as error:
+        print(f"edgenas-device: {error}", file=sys.stderr)
+        return MISUSED
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: assembly.inbox.put(Stop()))
+    try:
+        assembly.daemon.run()
+    finally:
+        assembly.close()
+    return 0

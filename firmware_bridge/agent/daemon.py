@@ -1,0 +1,273 @@
+"""The main loop: reads the inbox, keeps the worker busy, and tells the host how things are.
+
+Nothing here waits for anything but the inbox. Leaves messages to `intake`, jobs and deployments to
+their desks, long work to the worker, and the building of all these to `assembly`.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec
+
+from firmware_bridge.agent.answers import Answers
+from firmware_bridge.agent.deploy_desk import DeployDesk, Step
+from firmware_bridge.agent.inbox import Inbox, Stop
+from firmware_bridge.agent.intake import Intake
+from firmware_bridge.agent.job_desk import JobDesk
+from firmware_bridge.agent.mailbox import Mailbox
+from firmware_bridge.agent.measuring import JobOrder, JobRunner
+from firmware_bridge.agent.post import Post
+from firmware_bridge.agent.presence import Presence
+from firmware_bridge.agent.worker import Cancelled, Finished, Worker
+from firmware_bridge.bench.supervise import RuntimeProbe
+from firmware_bridge.store.journal import Journal
+from firmware_bridge.wire.errors import BridgeError, StoreError, WireError
+from firmware_bridge.wire.link import Connected, Disconnected, Link, Received
+from firmware_bridge.wire.messages import (
+    Ack,
+    CancelJob,
+    DeviceStatus,
+    Hold,
+    HostState,
+    JobFailed,
+    MeasureJob,
+    Measurement,
+    Message,
+    Resync,
+    State,
+    Wish,
+)
+from firmware_bridge.wire.topics import Address, Topics
+from firmware_bridge.wire.values import CHUNK_BYTES, KIB
+
+TICK_S = 1.0
+WORKER_CLOSE_S = 15.0
+PROBE = "runtime probe"
+
+P = ParamSpec("P")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the daemon is made of; see `assembly`."""
+
+    device_id: str
+    topics: Topics
+    link: Link
+    inbox: Inbox
+    worker: Worker
+    mailbox: Mailbox
+    journal: Journal
+    post: Post
+    answers: Answers
+    presence: Presence
+    jobs: JobDesk
+    job_runner: JobRunner
+    deployments: DeployDesk
+    holds: Callable[[], tuple[Hold, ...]]
+    keyids: tuple[str, ...]
+    probe_runtime: Callable[[], RuntimeProbe]
+
+
+class Daemon:
+    """One device: from its birth message to its farewell."""
+
+    def __init__(self, parts: Parts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._use = parts
+        self._clock = clock
+        self._intake = Intake(parts.topics, parts.device_id, parts.mailbox, self._on_message)
+        self._stopping = False
+        self._connected = False
+        self._probed = False
+        self._host = HostState(online=False, sess=0)
+        self._job_id: str | None = None
+        self._step: Step | None = None
+        self._unfiled: tuple[str, Measurement | JobFailed] | None = None
+        self._said: State | None = None
+        self._next_tick_s = 0.0
+
+    def run(self) -> None:
+        """Serve until a Stop arrives in the inbox."""
+        use = self._use
+        use.jobs.resume()
+        use.link.subscribe(*use.topics.device_filters(use.device_id))
+        use.link.open(use.inbox.put, lambda: use.post.will(use.presence.next_session()))
+        try:
+            while not self._stopping:
+                self._guarded(self._keep_busy)
+                event = use.inbox.take(TICK_S)
+                self._guarded(self._handle, event)
+                self._guarded(self._tick)
+        finally:
+            self._shut_down()
+
+    def _handle(self, event: object) -> None:
+        if isinstance(event, Received):
+            self._intake.take(event)
+        elif isinstance(event, Finished):
+            self._on_finished(event)
+        elif isinstance(event, Connected):
+            self._on_connected(event)
+        elif isinstance(event, Disconnected):
+            self._connected = False
+            _log.warning("no connection: %s", event.reason)
+        elif isinstance(event, Stop):
+            self._stopping = True
+
+    def _guarded(self, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Do one thing; whatever is wrong with it is reported and never ends the daemon."""
+        troubles = self._use.presence.troubles
+        try:
+            action(*args, **kwargs)
+        except WireError as error:
+            _log.warning("dropped: %s", error)
+            troubles.drop(str(error))
+        except StoreError as error:
+            _log.error("store: %s", error)
+            troubles.standing["store"] = str(error)
+        except (BridgeError, OSError) as error:
+            _log.error("%s", error)
+            troubles.standing["agent"] = str(error)
+        except Exception as error:
+            _log.exception("a fault of the agent itself")
+            troubles.standing["agent"] = f"internal: {type(error).__name__}: {error}"
+
+    def _on_connected(self, event: Connected) -> None:
+        self._connected = True
+        limit, needed = event.max_packet_bytes, CHUNK_BYTES + KIB
+        standing = self._use.presence.troubles.standing
+        standing.pop("packet", None)
+        if limit is not None and limit < needed:
+            standing["packet"] = (
+                f"expected a broker that takes packets of {needed} B, got a limit of {limit} B; "
+                "raise max_packet_size in its configuration"
+            )
+        _log.info("connected, session %s", self._use.presence.sess)
+        self._say_everything()
+
+    def _say_everything(self) -> None:
+        self._said = None
+        self._say_state()
+        self._say_facts()
+        self._use.answers.resend(self._clock())
+
+    def _on_message(self, address: Address, message: Message, payload: bytes) -> None:
+        use = self._use
+        if isinstance(message, MeasureJob):
+            use.jobs.receive(address.tail[0], message, payload)
+        elif isinstance(message, CancelJob):
+            use.jobs.cancel(address.tail[0], self._job_id, use.worker.cancel)
+        elif isinstance(message, Ack):
+            use.answers.acknowledged(address.tail[0], message)
+        elif isinstance(message, Wish):
+            self._on_wish(address.tail[0], message, payload)
+        elif isinstance(message, Resync):
+            self._say_everything()
+        elif isinstance(message, HostState):
+            self._on_host(message)
+
+    def _on_wish(self, slot: str, wish: Wish, payload: bytes) -> None:
+        use = self._use
+        if not use.deployments.receive(slot, wish, payload, self._step, use.worker.cancel):
+            use.presence.troubles.drop(f"a wish for slot {slot}: all slots are taken")
+
+    def _on_host(self, host: HostState) -> None:
+        returned = host.online and (not self._host.online or host.sess != self._host.sess)
+        self._host = host
+        if returned:
+            self._use.answers.resend(self._clock())
+
+    def _keep_busy(self) -> None:
+        """Give the idle worker the next thing: deployments before jobs."""
+        use = self._use
+        if use.worker.busy or self._unfiled is not None:
+            return
+        if not self._probed:
+            use.worker.start(PROBE, use.probe_runtime)
+            return
+        self._step = use.deployments.next_step()
+        if self._step is not None:
+            use.worker.start(f"{self._step.kind} {self._step.slot}", self._step.run)
+            return
+        found = use.jobs.next_order()
+        if found is not None:
+            self._start_job(*found)
+
+    def _start_job(self, job_id: str, order: JobOrder) -> None:
+        self._job_id = job_id
+        self._use.worker.start(f"job {job_id}", lambda: self._use.job_runner.run(order))
+
+    def _on_finished(self, finished: Finished) -> None:
+        self._use.worker.collect()
+        if isinstance(finished.value, RuntimeProbe):
+            self._learn_runtime(finished.value)
+        elif self._step is not None:
+            step, self._step = self._step, None
+            self._note_fault(finished)
+            self._use.deployments.finished(step.slot)
+        elif self._job_id is not None and isinstance(finished.value, (Measurement, JobFailed)):
+            self._unfiled = (self._job_id, finished.value)
+            self._job_id = None
+            self._file()
+
+    def _note_fault(self, finished: Finished) -> None:
+        if finished.error is not None and not isinstance(finished.error, Cancelled):
+            self._use.presence.troubles.standing["agent"] = f"{finished.name}: {finished.error}"
+
+    def _learn_runtime(self, probe: RuntimeProbe) -> None:
+        self._probed = True
+        if probe.label is None:
+            self._use.presence.troubles.standing["runtime"] = probe.flaw or "none works"
+        self._use.journal.set_last_runtime(probe.label or "")
+        self._say_facts()
+
+    def _file(self) -> None:
+        """Write a result down; on a full disk it waits here and is tried again every tick."""
+        if self._unfiled is not None:
+            self._use.jobs.finish(*self._unfiled)
+            self._unfiled = None
+            self._use.presence.troubles.standing.pop("store", None)
+
+    def _tick(self) -> None:
+        now_s = self._clock()
+        if now_s >= self._next_tick_s:
+            self._next_tick_s = now_s + TICK_S
+            self._file()
+            self._use.jobs.expire_waiting()
+            self._use.answers.tick(now_s, self._connected and self._host.online)
+        self._say_state()
+
+    def _say_state(self) -> None:
+        """Publish the state if it is not what was published last."""
+        if self._use.inbox.dropped:
+            flood = f"{self._use.inbox.dropped} messages came too fast"
+            self._use.presence.troubles.standing["flood"] = flood
+        state = self._use.presence.state(self._status(), self._use.holds())
+        if self._connected and state != self._said:
+            self._use.post.state(state)
+            self._said = state
+
+    def _say_facts(self) -> None:
+        if self._connected:
+            runtime = self._use.journal.last_runtime()
+            self._use.post.facts(self._use.presence.facts(runtime, self._use.keyids))
+
+    def _status(self) -> DeviceStatus:
+        if self._job_id is not None:
+            return "measuring"
+        return "deploying" if self._step is not None else "idle"
+
+    def _shut_down(self) -> None:
+        """Stop the worker, keep what it has finished, say farewell."""
+        use = self._use
+        if not use.worker.close(WORKER_CLOSE_S):
+            _log.warning("the worker did not stop within %s s", WORKER_CLOSE_S)
+        while (event := use.inbox.take(0)) is not None:
+            if isinstance(event, Finished) and isinstance(event.value, Measurement):
+                self._guarded(self._on_finished, event)
+        if self._connected:
+            use.post.state(use.presence.farewell())
+        use.link.close()

@@ -1,0 +1,112 @@
+"""Checks before a measurement that the board is quiet, cool and has room; waits a while if it is
+not.
+
+Answers with a value: fit, or why not. It never measures and never silently lets a noisy board
+pass. Clock and pause are parameters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from firmware_bridge.bench.load import others_busy_pct, read_cpu_times
+from firmware_bridge.bench.plan import MeasurePlan
+from firmware_bridge.bench.sensors import Sensors
+from firmware_bridge.facts import meminfo_bytes
+
+RETRY_PAUSES_S = (5.0, 10.0, 20.0)
+STEP_S = 0.1
+TEMPERATURE_STEP_S = 1.0
+
+Obstacle = Literal["busy", "throttled", "NO_MEMORY", "CANCELLED"]
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Why the board should not be measured now."""
+
+    obstacle: Obstacle
+    detail: str
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where to look and how to wait.
+
+    Attributes:
+        proc_root, sys_root: Roots of procfs and sysfs.
+        cancelled: True when the job was withdrawn.
+        clock: Monotonic seconds.
+        pause: Sleeps for seconds.
+    """
+
+    proc_root: Path
+    sys_root: Path
+    cancelled: Callable[[], bool]
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps in short steps; False if cancelled meanwhile."""
+        until = self.clock() + seconds
+        while (left := until - self.clock()) > 0:
+            if self.cancelled():
+                return False
+            self.pause(min(left, STEP_S))
+        return not self.cancelled()
+
+
+def check_memory(plan: MeasurePlan, around: Surroundings) -> Unfit | None:
+    """Twice ``memory_cap_bytes`` must be available, or the kernel would step in first."""
+    available = meminfo_bytes(around.proc_root).get("MemAvailable")
+    needed = 2 * plan.memory_cap_bytes
+    if available is None or available >= needed:
+        return None
+    return Unfit(
+        "NO_MEMORY",
+        f"expected {needed} bytes of available memory (twice memory_cap_bytes), got {available}; "
+        "stop other programs or lower the cap",
+    )
+
+
+def check_temperature(plan: MeasurePlan, around: Surroundings) -> Unfit | None:
+    """Waits up to ``quiet.wait_ms`` for the board to cool down to idle + ``temp_delta_c``.
+
+    Passes if there is no sensor or no idle temperature to compare with.
+    """
+    if plan.idle_temp_c is None:
+        return None
+    limit = plan.idle_temp_c + plan.quiet.temp_delta_c
+    sensors = Sensors(around.sys_root)
+    until = around.clock() + plan.quiet.wait_ms / 1000
+    while (temperature := sensors.read().temp_c) is not None and temperature > limit:
+        if around.clock() >= until:
+            return Unfit(
+                "throttled",
+                f"expected at most {limit:.1f} degrees Celsius before measuring, "
+                f"got {temperature:.1f} after waiting {plan.quiet.wait_ms} ms; cool the board",
+            )
+        if not around.wait(TEMPERATURE_STEP_S):
+            return Unfit("CANCELLED", "cancelled while the board cooled down")
+    return None
+
+
+def check_load(plan: MeasurePlan, around: Surroundings) -> Unfit | None:
+    """Watches the CPUs for ``quiet.window_ms``; passes if that is 0 or they cannot be watched."""
+    if plan.quiet.window_ms == 0:
+        return None
+    before = read_cpu_times(around.proc_root, plan.cpus)
+    if not around.wait(plan.quiet.window_ms / 1000):
+        return Unfit("CANCELLED", "cancelled while watching the load")
+    busy = others_busy_pct(before, read_cpu_times(around.proc_root, plan.cpus))
+    if busy is None or busy <= plan.quiet.busy_pct:
+        return None
+    return Unfit(
+        "busy",
+        f"expected other processes to use at most {plan.quiet.busy_pct:g}% of the CPUs, "
+        f"got {busy:g}%; stop them or pin the measurement to free CPUs",
+    )

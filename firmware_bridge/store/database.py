@@ -1,0 +1,120 @@
+"""One SQLite file opened so that a committed change survives a power cut (WAL, synchronous FULL).
+
+Leaves the meaning of the tables to the logs beside this module; knows only the schema, the
+transactions and the lock that lets the main loop and the worker share one connection.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from firmware_bridge.wire.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE jobs (
+    job_id TEXT PRIMARY KEY, position INTEGER NOT NULL, state TEXT NOT NULL,
+    request BLOB NOT NULL, attempt INTEGER NOT NULL, rev INTEGER NOT NULL,
+    received_s REAL NOT NULL, boot_id TEXT NOT NULL);
+CREATE TABLE outbox (
+    id TEXT PRIMARY KEY, position INTEGER NOT NULL, attempt INTEGER NOT NULL,
+    rev INTEGER NOT NULL, payload BLOB NOT NULL, acked INTEGER NOT NULL);
+CREATE TABLE slots (name TEXT PRIMARY KEY, row TEXT NOT NULL);
+CREATE TABLE strikes (subject TEXT PRIMARY KEY, count INTEGER NOT NULL);
+CREATE TABLE broken (subject TEXT PRIMARY KEY, reason TEXT NOT NULL, runtime TEXT NOT NULL);
+"""
+
+Value = str | int | float | bytes | None
+
+
+class Database:
+    """A journal file; safe to use from several threads, one transaction at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create the file at `path`.
+
+        Raises:
+            StoreError: The file cannot be opened or is of another schema version.
+        """
+        self._lock = threading.RLock()
+        self._depth = 0
+        try:
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise _unusable(path, error) from error
+        try:
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._create_or_check(path)
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise _unusable(path, error) from error
+        except StoreError:
+            self._connection.close()
+            raise
+
+    def _create_or_check(self, path: Path) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            with self.transaction():
+                for statement in _SCHEMA.split(";"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise StoreError(
+                f"expected journal version {SCHEMA_VERSION} at {path}, got {version}; "
+                "run the agent version that wrote it or choose another --state-dir"
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Group changes: all of them become durable on leaving, or none on an exception.
+
+        Raises:
+            StoreError: SQLite could not begin or commit, for instance because the disk is full.
+        """
+        with self._lock:
+            outermost = self._depth == 0
+            if outermost:
+                self.rows("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+                if outermost:
+                    self.rows("COMMIT")
+            except BaseException:
+                if outermost and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    def rows(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
+        """Run one statement and return all of its rows; a change is durable on return.
+
+        Raises:
+            StoreError: SQLite refused, for instance because the disk is full.
+        """
+        with self._lock:
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(
+                    f"expected the journal to take a change, got {error}; free disk space"
+                ) from error
+
+    def close(self) -> None:
+        """Close the file; the object is not usable afterwards."""
+        with self._lock:
+            self._connection.close()
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> StoreError:
+    return StoreError(
+        f"expected a journal at {path}, got {error}; "
+        "give the daemon a writable --state-dir on a disk with free space"
+    )

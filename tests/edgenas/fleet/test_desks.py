@@ -1,0 +1,152 @@
+"""Deadlines of jobs, transfers and deployments against a clock that the test turns by hand."""
+
+from pathlib import Path
+
+from edgenas.fleet.deployments import Progress, gives_up, step
+from edgenas.fleet.job_desk import JobDesk
+from edgenas.fleet.jobs import MeasureSpec, build_job, patience_s
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.post import Post
+from edgenas.fleet.roster import Roster
+from edgenas.fleet.shelf import BlobShelf
+from edgenas.fleet.timers import HostTimers
+from firmware_bridge.wire.messages import Event, MeasureJob, State
+
+TIMERS = HostTimers(lost_after_s=10, job_slack_s=5, step_s=300, outer_s=1800, offer_ttl_s=1000)
+DEVICE, JOB = "dev-1", "a" * 32
+
+
+class HandClock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def wall_ms(self) -> int:
+        return round(self.now_s * 1000) + 1_700_000_000_000
+
+
+class RecordingPost(Post):
+    """Remembers what was sent instead of publishing it."""
+
+    def __init__(self) -> None:
+        self.jobs: list[MeasureJob] = []
+        self.resyncs = 0
+
+    def job(self, device_id: str, job_id: str, job: MeasureJob) -> None:
+        self.jobs.append(job)
+
+    def resync(self, device_id: str) -> None:
+        self.resyncs += 1
+
+
+class Desk:
+    """A job desk with everything around it, and one job of an online device on it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock, self.post = HandClock(), RecordingPost()
+        self.journal = FleetJournal(directory / "fleet.sqlite")
+        self.roster = Roster(self.journal, self.clock, TIMERS)
+        self.jobs = JobDesk(self.journal, self.post, self.roster, self.clock, TIMERS)
+        shelf = BlobShelf(directory / "shelf")
+        self.model = shelf.add_bytes(b"model")
+        self.request = build_job(
+            MeasureSpec(label="m", model=self.model, level="quick", ttl_ms=60_000), shelf
+        )
+        self.say(online=True)
+        self.jobs.submit(DEVICE, JOB, self.request)
+
+    def say(self, *, online: bool) -> None:
+        state = State(online=online, sess=1, install_id="i", reason=None if online else "shutdown")
+        self.roster.hear_state(DEVICE, state, "b", live=True)
+
+    def passes(self, seconds: float) -> bool:
+        self.clock.now_s += seconds
+        self.roster.tick()
+        return self.jobs.tick()
+
+
+def test_a_job_on_an_online_but_silent_device_is_given_up_at_its_deadline(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    limit_s = patience_s(desk.request, TIMERS.job_slack_s)
+    assert limit_s > 65  # its own lifetime and the slack at least
+    assert not desk.passes(limit_s - 1)
+    desk.jobs.hear_event(DEVICE, JOB, Event(attempt=1, rev=1, state="PULLING"))
+    assert not desk.passes(limit_s - 1)  # progress starts the time afresh
+    assert desk.jobs.next_due_s() == desk.clock.now_s + 1
+    assert desk.passes(1)
+    failure = desk.jobs.ready[0].failure
+    assert failure is not None
+    assert failure.code == "DEVICE_LOST"
+    assert "silent" in failure.detail
+    desk.journal.close()
+
+
+def test_a_lost_job_may_still_pull_until_its_lifetime_is_over(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.say(online=False)
+    assert not desk.passes(9)
+    assert desk.passes(1)
+    assert desk.jobs.blob(DEVICE, desk.model.sha256) == desk.model
+    assert desk.jobs.blob("dev-2", desk.model.sha256) is None
+    desk.passes(patience_s(desk.request, 0))
+    assert desk.jobs.blob(DEVICE, desk.model.sha256) is None
+    desk.journal.close()
+
+
+def test_time_offline_before_the_job_does_not_count(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.say(online=False)
+    assert desk.passes(100)
+    desk.jobs.submit(DEVICE, "b" * 32, desk.request)
+    assert not desk.passes(9)
+    assert desk.passes(1)
+    desk.journal.close()
+
+
+def test_reports_out_of_order_are_ignored_and_a_gap_asks_once(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    for attempt, rev, resyncs in ((1, 1, 0), (1, 4, 1), (1, 3, 1), (1, 4, 1), (1, 5, 1), (2, 1, 1)):
+        event = Event(attempt=attempt, rev=rev, state="MEASURING")
+        desk.jobs.hear_event(DEVICE, JOB, event)
+        assert desk.post.resyncs == resyncs
+    desk.jobs.hear_event("dev-2", JOB, Event(attempt=9, rev=9, state="MEASURING"))
+    assert desk.post.resyncs == 1
+    desk.journal.close()
+
+
+def test_a_job_is_sent_again_with_its_whole_lifetime(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    desk.passes(50)
+    desk.jobs.born(DEVICE, new_install=False)
+    first, second = (job.expires_wall_ms for job in desk.post.jobs)
+    assert first is not None
+    assert second is not None
+    assert second - first == 50_000
+    desk.journal.close()
+
+
+def test_an_accepted_deployment_has_a_step_and_an_outer_timer() -> None:
+    offered = Progress(100.0)
+    assert gives_up(offered, TIMERS) == (1100.0, "EXPIRED")
+    assert gives_up(step(offered, "OFFERED", 900.0), TIMERS) == (1100.0, "EXPIRED")
+    progress = step(offered, "ACCEPTED", 200.0)
+    assert gives_up(progress, TIMERS) == (500.0, "TIMED_OUT")
+    for second in range(300, 2000, 100):
+        progress = step(progress, "DOWNLOADING", float(second))
+    assert gives_up(progress, TIMERS) == (2000.0, "TIMED_OUT")
+
+
+def test_time_in_staged_does_not_count() -> None:
+    staged = step(step(Progress(0.0), "ACCEPTED", 10.0), "STAGED", 20.0)
+    assert gives_up(staged, TIMERS)[0] is None
+    rejected = step(staged, "CANCEL_REJECTED", 5000.0)
+    assert rejected.phase == "STAGED"
+    activating = step(rejected, "ACTIVATING", 10_020.0)
+    assert gives_up(activating, TIMERS) == (10_320.0, "TIMED_OUT")
+    for second in range(10_100, 11_900, 100):
+        activating = step(activating, "PROBATION", float(second))
+    assert gives_up(activating, TIMERS) == (11_810.0, "TIMED_OUT")

@@ -1,0 +1,180 @@
+"""A host that starts again on the same journal: nothing is lost, nothing is done twice."""
+
+import sqlite3
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from edgenas.fleet.errors import FleetJournalError, FleetStoppedError
+from edgenas.fleet.host import FleetHost
+from edgenas.fleet.journal import FleetJournal
+from firmware_bridge.wire.codec import decode
+from firmware_bridge.wire.errors import BrokerUnreachableError
+from firmware_bridge.wire.link import LinkEvent, Received
+from firmware_bridge.wire.memory import MemoryBroker, MemoryLink
+from firmware_bridge.wire.messages import HostState, Measurement
+from firmware_bridge.wire.topics import Topics
+from tests.edgenas.fleet.conftest import FLEET, WAIT_S, Gate, Lab, eventually, outcome_of
+from tests.edgenas.fleet.scripted import good_measurement
+
+
+def test_outstanding_jobs_go_on_under_their_ids(lab: Lab) -> None:
+    gate = Gate()
+    twin, host = lab.twin(measure=gate), lab.host()
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    jobs = [host.submit("dev-1", lab.spec(seed)) for seed in range(1, 5)]
+    assert gate.entered.acquire(timeout=WAIT_S)
+    host = lab.restart_host()
+    assert host.open_jobs() == jobs
+    for _ in jobs:
+        gate.leave.release()
+    assert [outcome_of(host).job_id for _ in jobs] == jobs
+    assert twin.received_jobs == jobs
+    assert all(twin.disk.attempts[job] == 1 for job in jobs)
+
+
+def test_an_answer_given_while_no_host_was_there_is_not_lost(lab: Lab) -> None:
+    gate = Gate()
+    twin, host = lab.twin(measure=gate), lab.host()
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    job_id = host.submit("dev-1", lab.spec())
+    assert gate.entered.acquire(timeout=WAIT_S)
+    lab.cut_host()
+    gate.leave.release()
+    eventually(lambda: bool(twin.disk.unacked))
+    host = lab.restart_host()
+    outcome = outcome_of(host)
+    assert outcome.job_id == job_id
+    assert outcome.measurement is not None
+    eventually(lambda: not twin.disk.unacked)
+    assert twin.received_jobs == [job_id]
+
+
+def test_an_outcome_that_was_not_taken_is_handed_out_again(lab: Lab) -> None:
+    twin, host = lab.twin(), lab.host()
+    first, second = (host.submit("dev-1", lab.spec(seed)) for seed in (1, 2))
+    assert outcome_of(host).job_id == first
+    assert outcome_of(host).job_id == second  # asking for it takes the first
+    host = lab.restart_host()  # a crash while the caller works on the second
+    again = outcome_of(host)
+    assert again.job_id == second
+    assert isinstance(again.measurement, Measurement)
+    host.close()  # a clean end takes it
+    host = lab.restart_host()
+    assert host.next_outcome(0) is None
+    kept = host.outcome(first)
+    assert kept is not None
+    assert kept.measurement is not None
+    assert twin.received_jobs == [first, second]
+
+
+def test_a_cancelled_job_stays_cancelled(lab: Lab) -> None:
+    gate = Gate()
+    twin, host = lab.twin(measure=gate), lab.host()
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    first, second = (host.submit("dev-1", lab.spec(seed)) for seed in (1, 2))
+    assert gate.entered.acquire(timeout=WAIT_S)
+    twin.cut_power(gate.leave.release)
+    host.cancel(second)
+    host = lab.restart_host()
+    twin.measure = good_measurement
+    twin.start()
+    assert outcome_of(host).job_id == first
+    failure = outcome_of(host).failure
+    assert failure is not None
+    assert failure.code == "CANCELLED"
+
+
+def test_facts_and_presence_are_remembered_but_not_believed(lab: Lab) -> None:
+    twin, host = lab.twin(), lab.host()
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    twin.stop()
+    host = lab.restart_host()
+    (view,) = host.devices()
+    assert view.facts is not None
+    assert view.install_id == twin.disk.install_id
+    assert not view.online
+
+
+def test_every_start_of_a_host_is_a_new_session(lab: Lab) -> None:
+    said: list[HostState] = []
+
+    def listen(event: LinkEvent) -> None:
+        message = decode(event.payload).message if isinstance(event, Received) else None
+        if isinstance(message, HostState):
+            said.append(message)
+
+    listener = MemoryLink(lab.broker, "listener")
+    listener.subscribe(Topics(FLEET).host_state())
+    listener.open(listen)
+    lab.host().close()
+    lab.restart_host()
+    lab.broker.stop()
+    lab.broker.start()
+    lab.current.close()
+    eventually(lambda: len(said) >= 4 and not said[-1].online)
+    listener.close()
+    births = [state.sess for state in said if state.online]
+    assert births == sorted(births)
+    assert len({sess // 1_000_000 for sess in births}) == 2
+    for before, after in pairwise(said):
+        assert after.online or after.sess == before.sess  # a farewell is the birth's own
+
+
+def test_a_journal_belongs_to_one_fleet_and_one_host_at_a_time(lab: Lab) -> None:
+    lab.host()
+    link = MemoryLink(lab.broker, "host-other")
+    with pytest.raises(FleetJournalError, match="another fleet"):
+        FleetHost(link, "other", lab.shelf, lab.journal)
+    with pytest.raises(FleetJournalError, match="close the other host"):
+        FleetJournal(lab.directory / "fleet.sqlite")
+
+
+def test_a_journal_of_another_version_or_a_wrong_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.sqlite"
+    FleetJournal(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version=99")
+    with pytest.raises(FleetJournalError, match="version 1"):
+        FleetJournal(path)
+    path.write_bytes(b"no database" * 100)
+    with pytest.raises(FleetJournalError, match="expected a fleet journal"):
+        FleetJournal(path)
+
+
+def test_a_broker_with_too_small_packets_is_refused_by_name(lab: Lab) -> None:
+    lab.broker = MemoryBroker(max_packet_bytes=65_536)
+    with pytest.raises(FleetStoppedError, match="raise max_packet_size"):
+        lab.host()
+
+
+def test_a_host_without_a_broker_says_so_and_leaves_nothing_running(lab: Lab) -> None:
+    lab.broker.stop()
+    host = FleetHost(MemoryLink(lab.broker, "host-lab"), FLEET, lab.shelf, lab.journal)
+    with pytest.raises(BrokerUnreachableError):
+        host.open(timeout_s=0.05)
+    with pytest.raises(FleetStoppedError):
+        host.devices()
+
+
+def test_a_host_that_cannot_write_any_more_says_so(lab: Lab) -> None:
+    lab.twin()
+    host = lab.host()
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    lab.journal.close()
+    lab.twins["dev-1"].answer("d" * 32, good_answer())
+    with pytest.raises(FleetStoppedError, match="has stopped"):
+        host.next_outcome(WAIT_S)
+
+
+def test_a_closed_host_is_not_usable(lab: Lab) -> None:
+    host = lab.host()
+    host.close()
+    with pytest.raises(FleetStoppedError, match="closed"):
+        host.submit("dev-1", lab.spec())
+
+
+def good_answer() -> Measurement:
+    return Measurement(attempt=1, rev=1, verdict="ok", fingerprint_sha256="f" * 64)

@@ -1,0 +1,97 @@
+"""The shelf: names by content, atomic, bounded, and transfers that have to wait their turn."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from edgenas.fleet.clock import SystemClock
+from edgenas.fleet.errors import ShelfError
+from edgenas.fleet.post import Post
+from edgenas.fleet.serving import MAX_TRANSFERS, BlobDesk
+from edgenas.fleet.shelf import BlobShelf
+from firmware_bridge.wire.errors import InvalidValueError
+from firmware_bridge.wire.messages import BlobRefused, BlobRequest
+from firmware_bridge.wire.values import BLOB_CAP_BYTES
+
+
+class RecordingPost(Post):
+    """Remembers what was sent instead of publishing it."""
+
+    def __init__(self) -> None:
+        self.chunks: list[tuple[str, int, bytes]] = []
+        self.refusals: list[tuple[str, str]] = []
+
+    def chunk(self, device_id: str, digest: str, offset: int, content: bytes) -> None:
+        self.chunks.append((device_id, offset, content))
+
+    def refuse(self, device_id: str, digest: str, refusal: BlobRefused) -> None:
+        self.refusals.append((device_id, refusal.code))
+
+
+def test_a_file_is_named_by_its_bytes_and_cannot_change_any_more(tmp_path: Path) -> None:
+    source = tmp_path / "model.tflite"
+    source.write_bytes(b"abc" * 1000)
+    shelf = BlobShelf(tmp_path / "shelf", chunk_bytes=16_384)
+    ref = shelf.add(source)
+    assert ref.sha256 == hashlib.sha256(b"abc" * 1000).hexdigest()
+    assert (ref.size_bytes, ref.chunk_bytes) == (3000, 16_384)
+    source.write_bytes(b"other")
+    assert shelf.read(ref.sha256, 2997, 100) == b"abc"
+    assert shelf.path_of(ref.sha256).stat().st_mode & 0o222 == 0
+    assert shelf.add_bytes(b"abc" * 1000) == ref == shelf.ref(ref.sha256)
+    assert len(list((tmp_path / "shelf").iterdir())) == 1
+
+
+def test_an_interrupted_copy_leaves_nothing_that_counts(tmp_path: Path) -> None:
+    BlobShelf(tmp_path).add_bytes(b"whole")
+    (tmp_path / ".add-torn").write_bytes(b"half")
+    shelf = BlobShelf(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [hashlib.sha256(b"whole").hexdigest()]
+    assert shelf.size_of(hashlib.sha256(b"half").hexdigest()) is None
+
+
+def test_what_does_not_belong_on_a_shelf_is_refused(tmp_path: Path) -> None:
+    shelf = BlobShelf(tmp_path / "shelf")
+    with pytest.raises(ShelfError, match="got 0"):
+        shelf.add_bytes(b"")
+    with pytest.raises(ShelfError, match="readable file"):
+        shelf.add(tmp_path / "missing")
+    huge = tmp_path / "huge"
+    with huge.open("wb") as file:
+        file.truncate(BLOB_CAP_BYTES + 1)
+    with pytest.raises(ShelfError, match=str(BLOB_CAP_BYTES)):
+        shelf.add(huge)
+    with pytest.raises(ShelfError, match="add its file"):
+        shelf.ref("0" * 64)
+    with pytest.raises(InvalidValueError):
+        shelf.size_of("../../etc/passwd")
+    with pytest.raises(InvalidValueError):
+        BlobShelf(tmp_path / "other", chunk_bytes=1000)
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(ShelfError, match="directory"):
+        BlobShelf(tmp_path / "file")
+
+
+def test_only_so_many_transfers_at_a_time(tmp_path: Path) -> None:
+    shelf, post = BlobShelf(tmp_path, chunk_bytes=16_384), RecordingPost()
+    ref = shelf.add_bytes(bytes(40_000))
+    desk = BlobDesk(shelf, post, SystemClock())
+    first = BlobRequest(digest=ref.sha256, first=0, want="1")
+    for number in range(MAX_TRANSFERS + 1):
+        desk.answer(f"dev-{number:02}", first, ref)
+    assert post.refusals == [(f"dev-{MAX_TRANSFERS:02}", "WAIT")]
+    desk.answer("dev-00", BlobRequest(digest=ref.sha256, first=2, want="1"), ref)
+    assert post.chunks[-1] == ("dev-00", 32_768, bytes(40_000 - 32_768))
+    desk.answer(f"dev-{MAX_TRANSFERS:02}", first, ref)  # dev-00 has its last chunk
+    assert post.chunks[-1][0] == f"dev-{MAX_TRANSFERS:02}"
+
+
+def test_requests_past_the_end_are_answered_with_nothing(tmp_path: Path) -> None:
+    shelf, post = BlobShelf(tmp_path), RecordingPost()
+    ref = shelf.add_bytes(b"short")
+    BlobDesk(shelf, post, SystemClock()).answer(
+        "dev-1", BlobRequest(digest=ref.sha256, first=900, want="f"), ref
+    )
+    assert post.chunks == []
+    assert post.refusals == []

@@ -1,0 +1,240 @@
+"""`ArchSpace`: moves stay inside it, the encoding is injective, counts equal enumeration."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgenas.space import (
+    PRESETS,
+    Arch,
+    ArchError,
+    ArchSpace,
+    BlockArch,
+    StageArch,
+    StageSpace,
+    preset,
+)
+
+TINY = ArchSpace(
+    name="tiny",
+    channels=1,
+    classes=2,
+    resolutions=(8, 12),
+    stems=(8,),
+    stages=(
+        StageSpace((8,), (1, 2), (3, 5), (2,), stride=2),
+        StageSpace((8, 16), (1, 3), (3,), (2, 3)),
+    ),
+    heads=(16,),
+)
+
+EXAMPLES = settings(derandomize=True, deadline=None, max_examples=60)
+seeds = st.integers(0, 2**32)
+spaces = st.sampled_from([TINY, *PRESETS.values()])
+
+
+def stage_choices(stage: StageSpace) -> Iterator[StageArch]:
+    """Every stage that the choices allow, one by one."""
+    blocks = [BlockArch(k, e) for k in stage.kernels for e in stage.expands]
+    for width, depth in itertools.product(stage.widths, stage.depths):
+        for chosen in itertools.product(blocks, repeat=depth):
+            yield StageArch(width, chosen)
+
+
+def every_arch(space: ArchSpace) -> list[Arch]:
+    """Every architecture of a small space, one by one."""
+    return [
+        Arch(resolution, stem, stages, head)
+        for resolution, stem, head in itertools.product(space.resolutions, space.stems, space.heads)
+        for stages in itertools.product(*(list(stage_choices(s)) for s in space.stages))
+    ]
+
+
+def drawn(space: ArchSpace, seed: int) -> Arch:
+    """Either kind of draw, as the seed has it."""
+    rng = random.Random(seed)
+    return space.sample(rng) if rng.random() < 0.5 else space.sample_by_size(rng)
+
+
+def test_size_equals_the_number_of_enumerated_architectures() -> None:
+    archs = every_arch(TINY)
+    assert TINY.size() == len(archs) == len(set(archs))
+    assert all(TINY.check(arch) is arch for arch in archs)
+
+
+def test_both_samplers_reach_every_architecture_of_a_tiny_space() -> None:
+    rng = random.Random(0)
+    everything = set(every_arch(TINY))
+    assert {TINY.sample(rng) for _ in range(8000)} == everything
+    assert {TINY.sample_by_size(rng) for _ in range(30_000)} == everything
+
+
+@EXAMPLES
+@given(spaces, seeds)
+def test_samples_are_in_the_space_and_within_its_corners(space: ArchSpace, seed: int) -> None:
+    arch = space.check(drawn(space, seed))
+    low, high = space.macs(space.smallest()), space.macs(space.largest())
+    assert low <= space.macs(arch) <= high
+
+
+@EXAMPLES
+@given(spaces, seeds, st.sampled_from([0.0, 0.05, 0.5, 1.0]))
+def test_mutation_stays_in_the_space_and_changes_something(
+    space: ArchSpace, seed: int, rate: float
+) -> None:
+    arch = drawn(space, seed)
+    child = space.check(space.mutate(arch, random.Random(seed + 1), rate))
+    assert child != arch
+
+
+def test_a_mutated_gene_is_the_only_difference_more_often_than_not_at_a_low_rate() -> None:
+    rng = random.Random(3)
+    space = PRESETS["digits"]
+    arch = space.sample(rng)
+    changes = []
+    for _ in range(200):
+        pairs = zip(space.encode(arch), space.encode(space.mutate(arch, rng, 0.02)), strict=True)
+        changes.append(sum(a != b for a, b in pairs))
+    assert sorted(changes)[100] <= 2
+
+
+def test_mutation_where_there_is_nothing_to_change_ends() -> None:
+    single = replace(TINY, resolutions=(8,), stages=(StageSpace((8,), (1,), (3,), (2,)),))
+    only = single.smallest()
+    assert single.size() == 1
+    assert single.mutate(only, random.Random(0)) == only
+
+
+@EXAMPLES
+@given(spaces, seeds, seeds)
+def test_every_gene_of_a_child_comes_from_a_parent(space: ArchSpace, one: int, two: int) -> None:
+    left, right = drawn(space, one), drawn(space, two)
+    child = space.check(space.crossover(left, right, random.Random(one ^ two)))
+    rows = zip(space.encode(child), space.encode(left), space.encode(right), strict=True)
+    for gene, a, b in rows:
+        assert gene in (a, b)
+
+
+@EXAMPLES
+@given(spaces, seeds)
+def test_crossover_of_equal_parents_gives_that_parent(space: ArchSpace, seed: int) -> None:
+    arch = drawn(space, seed)
+    assert space.crossover(arch, arch, random.Random(seed)) == arch
+
+
+def test_the_encoding_is_injective_on_a_whole_tiny_space() -> None:
+    rows = [TINY.encode(arch) for arch in every_arch(TINY)]
+    assert len(set(rows)) == len(rows)
+    assert len({len(row) for row in rows}) == 1
+
+
+@EXAMPLES
+@given(spaces, st.lists(seeds, min_size=2, max_size=8))
+def test_encodings_and_ids_are_equal_exactly_for_equal_architectures(
+    space: ArchSpace, many: list[int]
+) -> None:
+    archs = [drawn(space, seed) for seed in many]
+    for a, b in itertools.combinations(archs, 2):
+        assert (space.encode(a) == space.encode(b)) == (a == b) == (a.id == b.id)
+
+
+def test_genes_of_absent_blocks_are_masked() -> None:
+    row = TINY.encode(TINY.smallest())
+    # resolution, stem, head; then per stage width, depth and two genes a possible block
+    assert row == (8, 8, 16, 8, 1, 3, 2, 0, 0, 8, 1, 3, 2, 0, 0, 0, 0)
+    assert 0 not in TINY.encode(TINY.largest())
+
+
+def test_draws_by_size_reach_both_ends_more_often_than_uniform_ones() -> None:
+    space, rng = PRESETS["cifar"], random.Random(1)
+    low, high = space.macs(space.smallest()), space.macs(space.largest())
+
+    def near_the_ends(archs: list[Arch]) -> int:
+        tenth = 0.1 * (high - low)
+        return sum(not low + tenth < space.macs(arch) < high - 2 * tenth for arch in archs)
+
+    uniform = near_the_ends([space.sample(rng) for _ in range(300)])
+    by_size = near_the_ends([space.sample_by_size(rng) for _ in range(300)])
+    assert by_size > 3 * max(1, uniform)
+
+
+def test_draws_follow_from_the_generator_alone() -> None:
+    space = PRESETS["mobile"]
+    first, second = random.Random(7), random.Random(7)
+    assert [space.sample(first) for _ in range(5)] == [space.sample(second) for _ in range(5)]
+
+
+def test_a_restricted_space_holds_its_choices_only() -> None:
+    space = PRESETS["digits"].restrict(resolutions=(16,), heads=(64,))
+    assert space.size() == PRESETS["digits"].size() // 6
+    assert {space.sample(random.Random(i)).resolution for i in range(20)} == {16}
+    with pytest.raises(ArchError, match="expected resolutions among"):
+        PRESETS["digits"].restrict(resolutions=(17,))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"resolution": 9}, "resolution among"),
+        ({"stem": 24}, "stem among"),
+        ({"head": 65}, "head among"),
+        ({"bits": 4}, "bits among"),
+        ({"stages": ()}, "number of stages"),
+    ],
+)
+def test_what_is_not_in_the_space_is_refused_by_name(change: dict[str, object], named: str) -> None:
+    space = PRESETS["digits"]
+    with pytest.raises(ArchError, match=named):
+        space.check(replace(space.smallest(), **change))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stage", "named"),
+    [
+        (StageArch(48, (BlockArch(3, 2),)), "stage 0 width"),
+        (StageArch(16, (BlockArch(3, 2),) * 3), "stage 0 depth"),
+        (StageArch(16, (BlockArch(9, 2),)), "stage 0 kernel"),
+        (StageArch(16, (BlockArch(3, 6),)), "stage 0 expand"),
+    ],
+)
+def test_a_stage_that_is_not_in_the_space_is_refused_by_name(stage: StageArch, named: str) -> None:
+    space = PRESETS["digits"]
+    smallest = space.smallest()
+    with pytest.raises(ArchError, match=named):
+        space.check(replace(smallest, stages=(stage, *smallest.stages[1:])))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"resolutions": ()}, "resolutions: expected ascending"),
+        ({"resolutions": (12, 8)}, "resolutions: expected ascending"),
+        ({"stems": (4,)}, "stems: expected multiples of 8"),
+        ({"heads": (8, 8)}, "heads: expected ascending"),
+        ({"classes": 1}, ">= 2 classes"),
+        ({"stages": ()}, ">= 1 stage"),
+    ],
+)
+def test_a_space_that_makes_no_sense_is_refused(change: dict[str, object], named: str) -> None:
+    with pytest.raises(ArchError, match=named):
+        replace(TINY, **change)  # type: ignore[arg-type]
+
+
+def test_even_kernels_and_odd_widths_are_refused() -> None:
+    with pytest.raises(ArchError, match="expected odd sizes"):
+        StageSpace((8,), (1,), (4,), (2,))
+    with pytest.raises(ArchError, match="multiples of 8"):
+        StageSpace((12,), (1,), (3,), (2,))
+
+
+def test_presets_take_channels_and_classes_from_the_data() -> None:
+    space = preset("cifar", channels=1, classes=37)
+    assert (space.channels, space.classes) == (1, 37)
+    assert space.layers(space.smallest())[-1].cout == 37
+    with pytest.raises(ArchError, match="expected one of digits, fashion, cifar, mobile"):
+        preset("imagenet", channels=3, classes=10)

@@ -1,0 +1,347 @@
+"""Measuring jobs through the whole daemon, over the in-memory broker, with real children."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from firmware_bridge.store.journal import Journal
+from firmware_bridge.wire.codec import encode
+from firmware_bridge.wire.messages import (
+    BlobRefused,
+    CancelJob,
+    Golden,
+    JobFailed,
+    Measurement,
+    Resync,
+)
+from firmware_bridge.wire.values import BlobRef, new_id
+from tests.firmware_bridge.agent.conftest import StartBoard
+from tests.firmware_bridge.agent.host_double import DEVICE, HostDouble
+from tests.firmware_bridge.bench import tiny_model
+
+
+def big(size: int, seed: int = 1) -> bytes:
+    """Bytes of which no chunk resembles another."""
+    return random.Random(seed).randbytes(size)
+
+
+def failed(host: HostDouble, job_id: str) -> JobFailed:
+    result = host.result(job_id)
+    assert isinstance(result, JobFailed), result
+    return result
+
+
+def test_a_job_is_measured_answered_and_acknowledged(
+    host: HostDouble,
+    start_board: StartBoard,
+    model: bytes,
+    weights: tiny_model.Array,
+    tmp_path: Path,
+) -> None:
+    board = start_board()
+    inputs = np.random.default_rng(3).integers(-8, 8, (5, 16), dtype=np.int8)
+    answers = tiny_model.dense_answer(weights, inputs)
+    golden = Golden(host.add(inputs.tobytes()), 5, answers.tobytes().hex())
+    ref = host.add(model)
+    job_id = host.send_job(host.job(ref, reference=ref, golden=golden))
+    result = host.result(job_id)
+    assert isinstance(result, Measurement), result
+    assert result.verdict in ("ok", "noisy")
+    assert result.golden_max_lsb == 0
+    assert {leg.model for leg in result.legs} == {"C", "R"}
+    states = [event.state for known, event in host.events if known == job_id]
+    assert states[0] == "QUEUED"
+    assert states[-1] == "MEASURING"
+    revs = [event.rev for known, event in host.events if known == job_id]
+    assert [*revs, result.rev] == list(range(1, len(revs) + 2))
+    assert "measuring" in [state.status for state in host.states]
+    host.state(lambda state: state.status == "idle")
+    board.stop()
+    journal = Journal(tmp_path / "state" / "journal.sqlite")
+    assert journal.outbox.pending() == []
+    journal.close()
+
+
+def test_a_repeated_job_gets_the_same_answer_without_new_work(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    start_board()
+    job = host.job(host.add(model))
+    job_id = host.send_job(job)
+    first = host.result(job_id)
+    host.send_job(job, job_id)
+    assert host.result(job_id, 2) == first
+
+
+def test_an_unacknowledged_answer_is_sent_again_until_it_is(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    host.acknowledges = False
+    host.announce()
+    start_board()
+    job_id = host.send_job(host.job(host.add(model)))
+    first = host.result(job_id)
+    assert host.result(job_id, 2) == first
+    host.acknowledges = True
+    assert host.result(job_id, 3) == first
+    seen = len(host.results)
+    other = host.send_job(host.job(host.add(b"not a model")))
+    host.result(other)
+    assert [known for known, _ in host.results[seen:]].count(job_id) <= 1
+
+
+def test_a_blob_of_many_chunks_survives_loss_damage_and_reordering(
+    host: HostDouble, start_board: StartBoard
+) -> None:
+    data = big(20 * 16384 + 100)
+    ref = host.add(data, 16384)
+    rng, faults = random.Random(5), [0]
+
+    def road(offset: int, chunk: bytes) -> bytes | None:
+        if faults[0] >= 6 or rng.random() < 0.5:
+            return chunk
+        faults[0] += 1
+        return None if faults[0] % 2 else chunk[:-1]
+
+    host.road = road
+    start_board()
+    job_id = host.send_job(host.job(ref))
+    result = host.result(job_id)
+    assert isinstance(result, Measurement)  # the bytes arrived whole; they are just no model
+    assert result.verdict == "unsupported_op"
+    assert faults[0] == 6
+    assert max(bin(int(r.want, 16)).count("1") for r in host.asked) <= 4
+
+
+def test_a_chunk_damaged_once_is_repaired_by_fetching_again(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    damaged: list[int] = []
+
+    def road(offset: int, chunk: bytes) -> bytes:
+        if damaged:
+            return chunk
+        damaged.append(offset)
+        return bytes(len(chunk))
+
+    host.road = road
+    start_board()
+    assert isinstance(host.result(host.send_job(host.job(host.add(model)))), Measurement)
+
+
+def test_a_blob_that_stays_damaged_is_refused(
+    host: HostDouble, start_board: StartBoard, model: bytes, tmp_path: Path
+) -> None:
+    host.road = lambda offset, chunk: bytes(len(chunk))
+    start_board()
+    assert failed(host, host.send_job(host.job(host.add(model)))).code == "BLOB_CORRUPT"
+    assert not list((tmp_path / "state" / "blobs" / "sha256").iterdir())
+
+
+def test_truncated_chunks_only_stall(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    host.road = lambda offset, chunk: chunk[:-1]
+    start_board(silence_s=0.02)
+    failure = failed(host, host.send_job(host.job(host.add(model))))
+    assert failure.code == "STALLED"
+    assert failure.retryable
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code"), [("NOT_FOUND", "BLOB_NOT_FOUND"), ("NOT_ALLOWED", "NOT_ALLOWED")]
+)
+def test_a_refused_blob_ends_the_job_at_once(
+    host: HostDouble, start_board: StartBoard, refusal: str, code: str
+) -> None:
+    ref = host.add(b"never sent")
+    host.refusals[ref.sha256] = [BlobRefused(code=refusal)]  # type: ignore[arg-type]
+    start_board()
+    assert failed(host, host.send_job(host.job(ref))).code == code
+    assert len(host.asked) == 1
+
+
+def test_wait_is_obeyed(host: HostDouble, start_board: StartBoard, model: bytes) -> None:
+    ref = host.add(model)
+    host.refusals[ref.sha256] = [BlobRefused(code="WAIT", wait_ms=100)] * 3
+    start_board(silence_s=30.0)
+    assert isinstance(host.result(host.send_job(host.job(ref))), Measurement)
+    assert len(host.asked) == 4
+
+
+def test_a_blob_that_does_not_fit_is_no_space(host: HostDouble, start_board: StartBoard) -> None:
+    ref = BlobRef(new_id() * 2, 3 << 20)
+    start_board(disk_cap_mb=2)
+    failure = failed(host, host.send_job(host.job(ref)))
+    assert failure.code == "NO_SPACE"
+    assert "--disk-cap-mb" in failure.detail
+    assert host.asked == []
+
+
+def test_jobs_end_as_expired_or_cancelled_and_stay_so(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    lost = host.add(big(100))
+    host.road = lambda offset, chunk: None
+    start_board(silence_s=30.0)
+    running = host.send_job(host.job(lost))
+    host.event(running, "PULLING")
+    short = host.send_job(host.job(lost, ttl_ms=1))
+    waiting = host.send_job(host.job(lost))
+    host.send_job(CancelJob(), waiting)
+    assert failed(host, waiting).code == "CANCELLED"
+    assert failed(host, short).code == "EXPIRED"
+    host.send_job(CancelJob(), running)
+    assert failed(host, running).code == "CANCELLED"
+    unseen = host.send_job(CancelJob())
+    assert failed(host, unseen).code == "CANCELLED"
+    host.send_job(host.job(host.add(model)), unseen)
+    assert host.result(unseen, 2) == failed(host, unseen)
+
+
+def test_a_time_to_live_that_ends_while_pulling_is_expired(
+    host: HostDouble, start_board: StartBoard
+) -> None:
+    host.road = lambda offset, chunk: None
+    start_board(silence_s=30.0)
+    host.wait(lambda: [facts for facts in host.facts if facts.fingerprint["runtime"]])
+    job_id = host.send_job(host.job(host.add(big(100)), ttl_ms=1500))
+    host.event(job_id, "PULLING")
+    assert failed(host, job_id).code == "EXPIRED"
+
+
+def test_more_jobs_than_may_wait_are_sent_back(host: HostDouble, start_board: StartBoard) -> None:
+    host.road = lambda offset, chunk: None
+    start_board(silence_s=30.0)
+    ref = host.add(big(100))
+    jobs = [host.send_job(host.job(ref)) for _ in range(9)]
+    failure = failed(host, jobs[-1])
+    assert failure.code == "NOT_ALLOWED"
+    assert failure.retryable
+    for job_id in jobs[:-1]:
+        host.send_job(CancelJob(), job_id)
+        assert failed(host, job_id).code == "CANCELLED"
+
+
+def test_a_device_that_may_not_measure_says_so(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    start_board(measure=False)
+    assert failed(host, host.send_job(host.job(host.add(model)))).code == "NOT_ALLOWED"
+    assert host.wait(lambda: host.facts)[-1].measure is False
+
+
+def test_a_lock_file_holds_jobs_off_and_is_shown(
+    host: HostDouble, start_board: StartBoard, model: bytes, tmp_path: Path
+) -> None:
+    locks = tmp_path / "state" / "run" / "inhibit.d"
+    locks.mkdir(parents=True)
+    (locks / "show.json").write_text('{"holder": "kiosk", "reason": "open house", "max_s": 600}')
+    start_board()
+    failure = failed(host, host.send_job(host.job(host.add(model))))
+    assert failure.code == "LOCKED"
+    assert "open house" in failure.detail
+    assert host.state(lambda state: bool(state.holds)).holds[0].holder == "kiosk"
+    (locks / "show.json").unlink()
+    assert isinstance(host.result(host.send_job(host.job(host.add(model)))), Measurement)
+
+
+def test_the_second_crash_quarantines_a_model(
+    host: HostDouble, start_board: StartBoard, tmp_path: Path, model: bytes
+) -> None:
+    board = start_board(worker_argv=_dying_python(tmp_path, "latency"))
+    ref = host.add(model)
+    for _ in range(2):
+        result = host.result(host.send_job(host.job(ref)))
+        assert isinstance(result, Measurement), result
+        assert result.verdict == "crash"
+    failure = failed(host, host.send_job(host.job(ref)))
+    assert failure.code == "BROKEN_HERE"
+    board.stop()
+    journal = Journal(tmp_path / "state" / "journal.sqlite")
+    assert journal.strikes.forget() == 1
+    journal.close()
+    start_board()
+    assert isinstance(host.result(host.send_job(host.job(ref))), Measurement)
+
+
+def test_strange_messages_are_dropped_counted_and_reported(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    start_board()
+    host.state(lambda state: state.online)
+    topic = host.topics.job(DEVICE, new_id())
+    host.link.publish(topic, b"\xff\x00 no json")
+    host.link.publish(topic, b'{"v":1,"kind":"make_coffee","body":{}}')
+    host.link.publish(topic, b'{"v":1,"kind":"measure_job","body":{}}')
+    host.link.publish(topic, b"[" * 5000 + b"]" * 5000)
+    host.link.publish(topic, b" " * 20_000)
+    host.link.publish(topic, encode(Resync()))
+    host.link.publish(host.topics.chunk(DEVICE, "0" * 64, 0), bytes(140_000))
+    assert "dropped 7" in host.state(lambda s: "dropped 7" in (s.error or "")).error  # type: ignore[operator]
+    host.link.publish(topic, b'{"v":9,"kind":"measure_job","body":{}}')
+    assert "upgrade" in (host.state(lambda s: "dropped 8" in (s.error or "")).error or "")
+    assert isinstance(host.result(host.send_job(host.job(host.add(model)))), Measurement)
+
+
+def test_resync_says_everything_again(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    host.acknowledges = False
+    start_board(resend_s=3600.0)
+    job_id = host.send_job(host.job(host.add(model)))
+    first = host.result(job_id)
+    states, facts = len(host.states), len(host.facts)
+    host.link.publish(host.topics.resync(DEVICE), encode(Resync()))
+    assert host.result(job_id, 2) == first
+    assert len(host.states) > states
+    assert len(host.facts) > facts
+
+
+def test_birth_will_and_farewell_belong_to_one_session(
+    host: HostDouble, start_board: StartBoard
+) -> None:
+    board = start_board()
+    birth = host.state(lambda state: state.online)
+    assert birth.sess == 1_000_001
+    board.link.drop()
+    death = host.state(lambda state: not state.online)
+    assert (death.sess, death.install_id) == (birth.sess, birth.install_id)
+    board.link.reconnect()
+    again = host.state(lambda state: state.online)
+    assert again.sess == birth.sess + 1
+    board.stop()
+    farewell = host.state(lambda state: not state.online)
+    assert (farewell.sess, farewell.reason) == (again.sess, "shutdown")
+    start_board()
+    reborn = host.state(lambda state: state.online)
+    assert reborn.sess == 2_000_001
+    assert reborn.install_id == birth.install_id
+
+
+def test_facts_name_the_runtime_and_the_board(host: HostDouble, start_board: StartBoard) -> None:
+    start_board(profile="bench-pc")
+    facts = host.wait(lambda: [f for f in host.facts if f.fingerprint["runtime"]])[-1]
+    assert facts.profile == "bench-pc"
+    assert facts.fingerprint["arch"] == os.uname().machine
+    assert facts.ram_bytes > 0
+    assert not facts.can_verify
+
+
+def _dying_python(folder: Path, where: str) -> tuple[str, ...]:
+    """An argv prefix whose Python dies by SIGSEGV when asked for the pass `where`."""
+    script = folder / "dying.py"
+    script.write_text(
+        "import os, runpy, signal, sys\n"
+        "from firmware_bridge.bench import passes\n"
+        "def die(*_):\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+        f"passes.PASSES[{where!r}] = die\n"
+        "sys.argv = sys.argv[2:]\n"
+        "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
+    )
+    return (sys.executable, str(script))
