@@ -66,7 +66,7 @@ class BrokerServer:
         self._router.close()
         try:
             await asyncio.wait_for(self._wait_gone(), _STOP_GRACE_S)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             for connection in tuple(self._connections):
                 connection.abort()
             await self._wait_gone()

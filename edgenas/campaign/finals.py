@@ -54,18 +54,20 @@ def certify(
     rng = random.Random(seed)
     wanted.sort(key=lambda item: (item[0], rng.random()))  # rounds over all, in random order
     progress.phase(f"measuring finalists again ({plan.level})", len(wanted))
+    levels = {setup.device_id: plan.level for setup in setups}
     for done, (number, setup, arch) in enumerate(wanted):
-        if len(_sessions(study, setup.device_id, arch, plan)) <= number:
-            result = _session(measurer, setup, arch, plan, number)
+        device = setup.device_id
+        if len(_sessions(study, device, arch, plan)) <= number:
+            result = _session(measurer, setup, arch, levels[device], number)
             if isinstance(result, Failure) and result.code == "busy":
+                levels[device] = FALLBACK_LEVEL
                 progress.note(
-                    f"  {setup.device_id}: the machine stayed busy ({result.detail}); measured "
-                    f"{arch.id} at level {FALLBACK_LEVEL} instead, without waiting for quiet"
+                    f"  {device} stayed busy ({result.detail}); its finalists are measured at "
+                    f"level {FALLBACK_LEVEL} instead, without waiting for quiet"
                 )
-                fallback = FinalsPlan(plan.count, plan.sessions, FALLBACK_LEVEL)
-                result = _session(measurer, setup, arch, fallback, number)
-            study.add_session(setup.device_id, arch, result)
-        progress.advance(done + 1, f"{setup.device_id}: {arch.id}")
+                result = _session(measurer, setup, arch, FALLBACK_LEVEL, number)
+            study.add_session(device, arch, result)
+        progress.advance(done + 1, f"{device}: {arch.id}")
 
 
 def finalists_of(study: Study, device: str, count: int) -> list[Arch]:
@@ -86,12 +88,12 @@ def decide(study: Study, device: str, plan: FinalsPlan) -> Decision:
 
 
 def _session(
-    measurer: Measurer, setup: DeviceSetup, arch: Arch, plan: FinalsPlan, number: int
+    measurer: Measurer, setup: DeviceSetup, arch: Arch, level: str, number: int
 ) -> Outcome | Failure:
     candidate = measurer.candidate(arch)
     if isinstance(candidate, Failure):
         return candidate
-    measurer.start(Task(f"final-{arch.id}-{number}", setup, candidate, plan.level))
+    measurer.start(Task(f"final-{arch.id}-{number}", setup, candidate, level))
     return measurer.wait().result
 
 

@@ -17,7 +17,7 @@ from firmware_bridge.wire.measured import Measurement
 from firmware_bridge.wire.statistics import LatencySummary, candidate_samples, summarize
 
 MAX_GOLDEN_LSB = 16
-RETRYABLE = frozenset({"busy", "EXPIRED", "DEVICE_LOST", "STALLED", "LOCKED", "NO_MEMORY"})
+RETRYABLE = frozenset({"EXPIRED", "DEVICE_LOST", "STALLED", "LOCKED", "NO_MEMORY"})
 
 
 @dataclass(frozen=True)

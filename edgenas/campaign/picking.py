@@ -76,24 +76,24 @@ def require_fits(picked: Sequence[Picked]) -> None:
         raise NothingFitsError(f"expected a network inside every budget, got none for {texts}")
 
 
-def save_setups(run: RunDir, setups: Sequence[DeviceSetup]) -> None:
-    """Remember how the devices are measured, for the later steps."""
-    write_json(run.path / "devices.json", [asdict(setup) for setup in setups])
+def save_setups(run: RunDir, setups: Sequence[DeviceSetup], finals: FinalsPlan) -> None:
+    """Remember how devices and finalists are measured, for the later steps."""
+    body = {"devices": [asdict(setup) for setup in setups], "finals": asdict(finals)}
+    write_json(run.setups, body)
 
 
-def read_setups(run: RunDir) -> list[DeviceSetup]:
-    """How the devices of the search are measured.
+def read_setups(run: RunDir) -> tuple[list[DeviceSetup], FinalsPlan]:
+    """How the devices and the finalists of the search are measured.
 
     Raises:
         RunFolderError: no search was run, or the file is damaged.
     """
-    body = read_json(run.path / "devices.json", "edgenas search")
+    body = read_json(run.setups, "edgenas search")
     try:
-        return [DeviceSetup(**{**item, "cpus": tuple(item["cpus"])}) for item in body]
+        setups = [DeviceSetup(**{**item, "cpus": tuple(item["cpus"])}) for item in body["devices"]]
+        return setups, FinalsPlan(**body["finals"])
     except (KeyError, TypeError) as error:
-        raise RunFolderError(
-            f"{run.path}/devices.json: {error!r}; run `edgenas search` again"
-        ) from error
+        raise RunFolderError(f"{run.setups}: {error!r}; run `edgenas search` again") from error
 
 
 def _picked(device: str, decision: Decision) -> Picked:

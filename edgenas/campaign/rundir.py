@@ -1,13 +1,16 @@
 """The run folder: which step keeps what where. Every command reads and writes the same layout.
 
-checkpoint.pt, metrics.jsonl   edgenas train
-run.json                       edgenas train: data set and preset, for the later steps
-exports/                       edgenas export, search: bytes by (checkpoint, arch)
-study.sqlite                   edgenas search: every trial and measurement
-picks.json                     edgenas pick
-releases/, keys/               edgenas ship
+checkpoint.pt, metrics.jsonl   train
+run.json                       train: data set and preset, for the later steps
+exports/                       export, search: bytes by (checkpoint, arch)
+devices.json                   search: how devices and finalists are measured
+study.sqlite                   search: every trial and measurement
+picks.json                     pick
+shipments.json, keys/          ship
 fleet.sqlite, shelf/           the host's side of the fleet
-report.json, report.html       edgenas report
+test.json                      report: the one reading of the test split
+report.json, report.html       report
+devices/, phases.json          demo: its daemons' state and logs; wall time of its phases
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ class RunDir:
         self.checkpoint = path / "checkpoint.pt"
         self.exports = path / "exports"
         self.study = path / "study.sqlite"
+        self.setups = path / "devices.json"
         self.picks = path / "picks.json"
         self.shipments = path / "shipments.json"
         self.keys = path / "keys"

@@ -23,6 +23,7 @@ from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
 
+BUDGET_LEVEL = "quick"
 AHEAD = 2  # jobs a device has at a time: one that runs and one that waits
 
 
@@ -68,9 +69,11 @@ def establish_budget(
     space: ArchSpace,
     setup: DeviceSetup,
     shares: BudgetShares,
-    level: str,
+    sessions: int,
 ) -> Budget:
     """The device's budget from the study, or derived from its two extreme networks.
+
+    Each is measured in several sessions in turn; the median one counts.
 
     Raises:
         CampaignError: the smallest or the largest network cannot be measured on the device.
@@ -78,18 +81,23 @@ def establish_budget(
     known = study.budgets().get(setup.device_id)
     if known is not None:
         return known
-    ends = []
-    for name, arch in (("smallest", space.smallest()), ("largest", space.largest())):
-        result = _measure_now(measurer, setup, arch, level, f"budget-{name}")
-        if isinstance(result, Failure):
-            raise CampaignError(
-                f"device {setup.device_id}: expected figures of the {name} network to derive a "
-                f"budget from, got {result.code}: {result.detail}; give one with --budget "
-                f"{setup.device_id}=5ms,4MiB"
-            )
-        study.add_session(setup.device_id, arch, result)
-        ends.append(result)
-    budget = derive_budget(*ends, share_latency=shares.latency, share_memory=shares.memory)
+    ends: dict[str, list[Outcome]] = {"smallest": [], "largest": []}
+    for number in range(sessions):
+        for name, arch in (("smallest", space.smallest()), ("largest", space.largest())):
+            key = f"budget-{name}-{number}"
+            result = _measure_now(measurer, setup, arch, BUDGET_LEVEL, key)
+            if isinstance(result, Failure):
+                raise CampaignError(
+                    f"device {setup.device_id}: expected figures of the {name} network to derive "
+                    f"a budget from, got {result.code}: {result.detail}; give one with --budget "
+                    f"{setup.device_id}=5ms,4MiB"
+                )
+            ends[name].append(result)
+    budget = derive_budget(
+        *(_median_session(found) for found in ends.values()),
+        share_latency=shares.latency,
+        share_memory=shares.memory,
+    )
     study.set_budget(setup.device_id, budget)
     return budget
 
@@ -206,6 +214,12 @@ def _measure_now(
         return candidate
     measurer.start(Task(key, setup, candidate, level))
     return measurer.wait().result
+
+
+def _median_session(found: Sequence[Outcome]) -> Outcome:
+    """The session with the median p95: one that was measured, not an average."""
+    ordered = sorted(found, key=lambda outcome: outcome.latency_p95_ms)
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def _figures(trial: Trial) -> str:

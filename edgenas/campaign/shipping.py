@@ -25,6 +25,7 @@ from firmware_bridge.wire.values import BlobRef
 
 SLOT = "main"
 ATTEMPTS = 3
+MIN_TOLERANCE_LSB = 1
 WAIT_S = 600.0
 
 
@@ -68,6 +69,7 @@ def ship(
     budget: Budget,
     classes: Sequence[str],
     *,
+    tolerance_lsb: int = 0,
     attempts: int = ATTEMPTS,
     wait_s: float = WAIT_S,
 ) -> Shipment:
@@ -75,6 +77,17 @@ def ship(
 
     A trial that misses a limit is tried again as a new deployment, because the limit is one on
     the 95th percentile and another load may have disturbed a single trial.
+
+    Args:
+        host: the fleet.
+        run: holds the signing keys.
+        candidate: what is shipped.
+        setup: the device.
+        budget: becomes the release's signed limits.
+        classes: names of the classes, shipped as labels.
+        tolerance_lsb: largest difference from the host's output codes that is in order there.
+        attempts: deployments at most.
+        wait_s: longest wait for one deployment.
 
     Raises:
         FleetError: the release cannot be built or offered.
@@ -90,6 +103,7 @@ def ship(
             files=refs,
             slot=SLOT,
             limits=_limits(budget),
+            probe_tolerance_lsb=max(tolerance_lsb, MIN_TOLERANCE_LSB),
             trial=Trial(setup.threads, setup.cpus, 20_000, setup.memory_cap_bytes),
         )
         manifest = build_release(spec, counter=counter, now=datetime.now(UTC))
@@ -126,8 +140,8 @@ def _files(host: FleetHost, candidate: Candidate, classes: Sequence[str]) -> dic
         "model": shelf.add(candidate.exported.path),
         "labels": shelf.add_bytes(("\n".join(classes) + "\n").encode()),
         "preproc": shelf.add_bytes(_preprocessing(candidate)),
-        "probe_input": shelf.add_bytes(probe.inputs.tobytes()),
-        "probe_output": shelf.add_bytes(probe.outputs.tobytes()),
+        "probe_input": shelf.add_bytes(probe.inputs[0].tobytes()),
+        "probe_output": shelf.add_bytes(probe.outputs[0].tobytes()),
     }
 
 

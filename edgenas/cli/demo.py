@@ -45,5 +45,4 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     console.print(terminal_table(report))
     console.print(f"{folder.report_html}\n{folder.report_json}", highlight=False)
-    failed = [f for f in report.failures]
-    return 1 if failed else 0
+    return 1 if report.failures else 0

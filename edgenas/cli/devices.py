@@ -67,8 +67,11 @@ def _plain(view: DeviceView) -> dict[str, object]:
         "ram_bytes": None if facts is None else facts.ram_bytes,
         "measures": None if facts is None else facts.measure,
         "fingerprint": {} if facts is None else dict(facts.fingerprint),
-        "slots": {name: {"active": slot.active, "previous": slot.previous, "phase": slot.phase} for name, slot in slots.items()},
-    }  # fmt: skip
+        "slots": {
+            name: {"active": slot.active, "previous": slot.previous, "phase": slot.phase}
+            for name, slot in slots.items()
+        },
+    }
 
 
 def _table(views: list[DeviceView]) -> object:

@@ -52,6 +52,30 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
 
 
+def add_devices(parser: argparse.ArgumentParser) -> None:
+    """Which devices, and how."""
+    parser.add_argument(
+        "--device",
+        action="append",
+        default=[],
+        metavar="ID[=THREADS]",
+        help="a device and the interpreter threads on it (default: every online device that "
+        "measures, 1 thread); may be repeated",
+    )
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """What a network may cost."""
+    parser.add_argument(
+        "--budget",
+        action="append",
+        default=[],
+        metavar="[ID=]LIMITS",
+        help="such as 5ms,8MiB or pi4=5ms: p95 latency and peak memory, for one device or for all; "
+        "may be repeated (default: 70%% of the way from the smallest to the largest network)",
+    )
+
+
 def training_options(args: argparse.Namespace) -> TrainOptions:
     """The parsed options of `add_training`."""
     from edgenas.campaign.training import TrainOptions

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ def quantise(float_model: bytes, subnet: Subnet) -> bytes:
 
 def _run_quantizer(path: Path, given: dict[str, dict[str, npt.NDArray[np.float64]]]) -> bytes:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about its own use of the runtime
             work = quantizer.Quantizer(str(path))
             work.load_quantization_recipe(recipe.static_wi8_ai8())
             result = work.quantize(given)

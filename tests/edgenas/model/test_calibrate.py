@@ -89,8 +89,8 @@ def test_an_overflowing_bias_is_refused() -> None:
     net, arch = awkward_net(TINY, 5), TINY.smallest()
     stem = net.modules_by_layer["stem"]
     with torch.no_grad():
-        stem.weight[0] = 0.0  # type: ignore[index, operator]
-        stem.beta[0] = 1.0  # type: ignore[index, operator]
+        stem.weight[0] = 0.0  # type: ignore[operator]
+        stem.beta[0] = 1.0  # type: ignore[operator]
     calibration = calibrate(net, arch, [pictures(TINY, arch.resolution, 8, 0)])
     with pytest.raises(BiasOverflowError, match=r"layer stem .* below 2\^31 units"):
         extract(net, arch, calibration)

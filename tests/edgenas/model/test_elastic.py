@@ -1,14 +1,17 @@
 """Slices of elastic layers, TensorFlow Lite's SAME padding, and scales kept away from zero."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from edgenas.model.elastic import MIN_GAMMA, ElasticConv, ElasticLinear, convolve
 from edgenas.space.layers import Layer
 
+Plane = npt.NDArray[np.float64]
 
-def _same_convolution(x: np.ndarray, weight: np.ndarray, stride: int) -> np.ndarray:
+
+def _same_convolution(x: Plane, weight: Plane, stride: int) -> Plane:
     """One channel in, one out, by the definition: zeros around, extra one at the far end."""
     size, kernel = len(x), len(weight)
     out = (size + stride - 1) // stride
@@ -38,7 +41,7 @@ def test_convolution_pads_like_tensorflow_lite(size: int, stride: int, kernel: i
 
 
 def test_a_cropped_kernel_is_the_large_one_with_a_border_of_zeros() -> None:
-    """Centre crops stay aligned under every padding, so kernels of all sizes see the same centre."""
+    """Centre crops stay aligned under every padding: kernels of all sizes see one centre."""
     torch.manual_seed(0)
     module = ElasticConv(1, 4, 7)
     for size in (6, 7):
@@ -71,7 +74,7 @@ def test_scales_are_kept_away_from_zero_and_keep_their_gradient() -> None:
     expected = [MIN_GAMMA, MIN_GAMMA, -MIN_GAMMA, -0.5, 0.5]
     assert gamma.tolist() == pytest.approx(expected, rel=1e-6)
     assert torch.equal(beta, module.beta[:5])
-    (gamma * torch.arange(1.0, 6.0)).sum().backward()  # type: ignore[no-untyped-call]
+    (gamma * torch.arange(1.0, 6.0)).sum().backward()
     assert module.gamma.grad is not None
     assert module.gamma.grad.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 0.0]
 
@@ -82,6 +85,6 @@ def test_a_zero_scale_leaves_zero_by_training() -> None:
     optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
     for _ in range(3):
         optimiser.zero_grad()
-        (module.affine(layer)[0] - 1.0).square().sum().backward()  # type: ignore[no-untyped-call]
+        (module.affine(layer)[0] - 1.0).square().sum().backward()
         optimiser.step()
     assert module.gamma.gt(0.3).all()

@@ -19,7 +19,7 @@ from edgenas.model.quant import (
 
 ends = st.floats(-1e4, 1e4, width=32)
 seeds = st.integers(0, 2**32 - 1)
-scales = st.floats(1e-4, 10.0, width=32)
+scales = st.floats(2**-13, 10.0, width=32)
 
 
 def _one(lo: float, hi: float) -> tuple[float, int]:
@@ -59,14 +59,14 @@ def test_nudged_ends_give_the_very_same_integers_again(a: float, b: float) -> No
 
 
 def test_ranges_of_many_tensors_at_once() -> None:
-    ranges = torch.tensor([[0.0, 1.0], [-1.0, 1.0], [-2.0, -1.0], [0.0, 0.0]])
+    ranges = torch.tensor([[0.0, 1.0], [-3.0, 1.0], [-2.0, -1.0], [0.0, 0.0]])
     scale, zero = scale_zero(ranges)
     assert scale.dtype is torch.float32
     assert zero.dtype is torch.int32
     assert [_one(lo, hi) for lo, hi in ranges.tolist()] == list(
         zip(scale.tolist(), zero.tolist(), strict=True)
     )
-    assert zero.tolist() == [-128, 0, 127, -128]  # -0.5 is a tie and goes to the even 0
+    assert zero.tolist() == [-128, 63, 127, -128]
 
 
 @given(seeds, scales, st.integers(-128, 127))
@@ -81,8 +81,8 @@ def test_fake_quantisation_is_torchs_forward_and_gradient(
     upstream = _normal(seed + 1, 500)
     got = fake_quantize(ours, scale, zero)
     expected = torch.fake_quantize_per_tensor_affine(theirs, scale, zero, -128, 127)
-    got.backward(upstream)  # type: ignore[no-untyped-call]
-    expected.backward(upstream)  # type: ignore[no-untyped-call]
+    got.backward(upstream)
+    expected.backward(upstream)
     torch.testing.assert_close(got, expected, rtol=1e-6, atol=0.0)
     assert ours.grad is not None
     assert theirs.grad is not None
@@ -92,7 +92,7 @@ def test_fake_quantisation_is_torchs_forward_and_gradient(
 def test_the_end_codes_pass_gradient_and_the_next_ones_do_not() -> None:
     scale, zero = 0.1, 5
     x = torch.tensor([-128.0, -129.0, 127.0, 128.0]).sub(zero).mul(scale).requires_grad_()
-    fake_quantize(x, scale, zero).sum().backward()  # type: ignore[no-untyped-call]
+    fake_quantize(x, scale, zero).sum().backward()
     assert x.grad is not None
     assert x.grad.tolist() == [1.0, 0.0, 1.0, 0.0]
 
@@ -102,7 +102,7 @@ def test_with_zero_point_at_the_bottom_the_relu_is_contained(seed: int, scale: f
     x = _normal(seed, 300).requires_grad_()
     y = fake_quantize(x, scale, -128)
     assert torch.equal(y, fake_quantize(torch.relu(x), scale, -128))
-    y.sum().backward()  # type: ignore[no-untyped-call]
+    y.sum().backward()
     assert x.grad is not None
     assert not x.grad[x < -scale].any()
 
@@ -136,7 +136,7 @@ def test_a_vanished_channel_stays_finite() -> None:
 def test_weights_get_every_gradient() -> None:
     weight = _normal(0, 4, 9).requires_grad_()
     upstream = _normal(1, 4, 9)
-    fake_quantize_weight(weight).backward(upstream)  # type: ignore[no-untyped-call]
+    fake_quantize_weight(weight).backward(upstream)
     assert weight.grad is not None
     assert torch.equal(weight.grad, upstream)
 

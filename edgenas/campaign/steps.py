@@ -1,0 +1,94 @@
+"""The last steps of a campaign, as the commands `ship` and `report` and the demo run them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.picking import Picked, read_picks, read_setups
+from edgenas.campaign.progress import Progress
+from edgenas.campaign.reporting import Sources, build_report
+from edgenas.campaign.rundir import RunDir, read_json, write_json
+from edgenas.campaign.shipping import Shipment, read_shipments, save_shipments, ship
+from edgenas.campaign.workbench import Workbench
+from edgenas.fleet.host import FleetHost
+from edgenas.report import Report, write_report_html, write_report_json
+from edgenas.search.study import Study
+from edgenas.search.trial import Outcome
+from edgenas.space.arch import Arch
+
+
+def ship_picks(
+    bench: Workbench,
+    host: FleetHost,
+    setups: Sequence[DeviceSetup],
+    picks: Sequence[Picked],
+    progress: Progress,
+) -> list[Shipment]:
+    """Ship each device its pick, unless it confirmed that it runs it already."""
+    chosen = {p.device_id: p for p in picks if p.arch is not None}
+    progress.phase("shipping", len(chosen))
+    budgets, known = bench.study.budgets(), read_shipments(bench.run)
+    for done, setup in enumerate(s for s in setups if s.device_id in chosen):
+        device, arch = setup.device_id, chosen[setup.device_id].arch
+        assert arch is not None
+        candidate = bench.scorer.candidate(arch)
+        before = known.get(device)
+        if before is None or before.sha256 != candidate.exported.sha256 or not before.succeeded:
+            known[device] = ship(
+                host,
+                bench.run,
+                candidate,
+                setup,
+                budgets[device],
+                bench.data.classes,
+                tolerance_lsb=_golden_lsb(bench.study, device, arch),
+            )
+            save_shipments(bench.run, list(known.values()))
+        what = known[device]
+        progress.advance(done + 1, f"{device}: {what.outcome} {what.detail}".strip())
+        progress.note(f"  {device}: release {what.counter} {what.outcome} {what.detail}".rstrip())
+    return list(known.values())
+
+
+def write_reports(bench: Workbench, command: str, progress: Progress) -> Report:
+    """Read the test split for the picks and write report.json and report.html."""
+    progress.phase("testing the picks and writing the report", None)
+    setups, finals = read_setups(bench.run)
+    sources = Sources(
+        bench.run, bench.card, bench.checkpoint, bench.data, bench.scorer, bench.study,
+        setups, read_picks(bench.run), read_shipments(bench.run), finals, {},
+        Phases(bench.run).seconds,
+    )  # fmt: skip
+    report = build_report(sources, command)
+    write_report_json(report, bench.run.report_json)
+    write_report_html(report, bench.run.report_html)
+    return report
+
+
+def _golden_lsb(study: Study, device: str, arch: Arch) -> int:
+    """Largest difference from the host's output that this device's runtime has shown."""
+    found = [s.result for s in study.sessions(device, arch.id)]
+    seen = [o.golden_max_lsb or 0 for o in found if isinstance(o, Outcome)]
+    return max(seen, default=0)
+
+
+class Phases:
+    """Wall time of each phase, added up over interrupted runs."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._path = run.path / "phases.json"
+        self.seconds: dict[str, float] = (
+            read_json(self._path, "edgenas demo") if self._path.exists() else {}
+        )
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+            write_json(self._path, self.seconds)

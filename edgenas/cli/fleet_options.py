@@ -1,0 +1,56 @@
+"""Reading the options that name devices, their threads and their budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgenas.campaign.errors import CampaignError
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.fleet.host import FleetHost
+from edgenas.search.budget import Budget, parse_budget
+
+
+def chosen_setups(words: Sequence[str], host: FleetHost, wait_s: float) -> list[DeviceSetup]:
+    """The devices that were named, or all that are there.
+
+    Raises:
+        CampaignError: a word cannot be read, or nobody is there.
+        DevicesMissingError: a named device did not come online.
+    """
+    if words:
+        setups = [_setup(word) for word in words]
+        host.wait_for_devices([setup.device_id for setup in setups], wait_s)
+        return setups
+    views = [v for v in host.devices() if v.online and v.facts is not None and v.facts.measure]
+    if not views:
+        raise CampaignError(
+            f"expected a device of fleet {host.fleet!r} that measures, found none online; start "
+            f"`edgenas-device run` on a board, or name a device with --device to wait for it"
+        )
+    return [DeviceSetup(view.device_id) for view in views]
+
+
+def chosen_budgets(words: Sequence[str], devices: Sequence[str]) -> dict[str, Budget]:
+    """Budgets by device; a device without one is left out.
+
+    Raises:
+        BudgetError: limits cannot be read.
+        CampaignError: a device is named that does not take part.
+    """
+    found: dict[str, Budget] = {}
+    for word in sorted(words, key=lambda word: "=" in word):  # those for all come first
+        name, _, limits = word.rpartition("=")
+        if name and name not in devices:
+            raise CampaignError(
+                f"--budget {word}: expected one of the devices {', '.join(devices)}, got {name!r}"
+            )
+        for device in [name] if name else devices:
+            found[device] = parse_budget(limits)
+    return found
+
+
+def _setup(word: str) -> DeviceSetup:
+    name, equals, threads = word.partition("=")
+    if equals and not (threads.isdigit() and int(threads) > 0):
+        raise CampaignError(f"--device {word}: expected ID=THREADS with THREADS >= 1")
+    return DeviceSetup(name, int(threads) if equals else 1)
