@@ -27,6 +27,7 @@ from edgenas.campaign.workbench import Workbench, workbench
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys
 from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
+from edgenas.fleet.profiles import profile_of
 from edgenas.report import Report
 
 FLEET = "edgenas-demo"
@@ -75,7 +76,7 @@ def demo_plan(train: TrainOptions, *, quick: bool) -> DemoPlan:
     if train.recipe is None and train.preset_name() == "digits":
         train = replace(train, recipe="digits-quick")
     search_plan = SearchPlan({"evolution": 6, "random": 2}, seed=train.seed)
-    return DemoPlan(train, search_plan, FinalsPlan(count=2, sessions=1), 1)
+    return DemoPlan(train, search_plan, FinalsPlan(count=2, sessions=1), 2)
 
 
 def run_demo(
@@ -91,8 +92,11 @@ def run_demo(
         train_run(run, plan.train, command, progress)
     with workbench(run) as bench, broker_at(broker) as url, fleet_host(run, url, FLEET) as host:
         with _daemons(run, url, plan.devices) as daemons:
-            daemons.wait_online(host, ONLINE_S)
-            setups = [DeviceSetup(d.device_id, d.threads) for d in plan.devices]
+            views = daemons.wait_online(host, ONLINE_S)
+            setups = [
+                DeviceSetup(device.device_id, device.threads, profile=profile_of(view))
+                for device, view in zip(plan.devices, views, strict=True)
+            ]
             save_setups(run, setups, plan.finals)
             with clock.phase("search"):
                 _search(bench, host, daemons, plan, setups, progress)

@@ -29,12 +29,14 @@ class DeviceSetup:
         threads: interpreter threads.
         cpus: processors to pin to; empty leaves the choice to the device.
         memory_cap_bytes: a candidate's process above this is killed.
+        profile: name of its board profile.
     """
 
     device_id: str
     threads: int = 1
     cpus: tuple[int, ...] = ()
     memory_cap_bytes: int = 512 * 1024 * 1024
+    profile: str = "unknown"
 
 
 def measure_spec(

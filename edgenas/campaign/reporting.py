@@ -46,7 +46,6 @@ class Sources:
     picks: Sequence[Picked]
     shipments: Mapping[str, Shipment]
     finals: FinalsPlan
-    profiles: Mapping[str, str] = field(default_factory=dict)
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -98,7 +97,7 @@ def _device(
     return r.DeviceReport(
         device_id=device,
         threads=setup.threads,
-        profile=sources.profiles.get(device, "unknown"),
+        profile=setup.profile,
         runtime=_runtime(study, measured),
         budget=r.Budget(budget.latency_p95_ms, budget.peak_memory_bytes, budget.reason),
         candidates=tuple(_candidate(t, budget, t.number in front) for t in measured),

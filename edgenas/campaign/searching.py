@@ -73,7 +73,7 @@ def establish_budget(
 ) -> Budget:
     """The device's budget from the study, or derived from its two extreme networks.
 
-    Each is measured in several sessions in turn; the median one counts.
+    Each is measured in several sessions in turn; the least disturbed one counts.
 
     Raises:
         CampaignError: the smallest or the largest network cannot be measured on the device.
@@ -94,7 +94,7 @@ def establish_budget(
                 )
             ends[name].append(result)
     budget = derive_budget(
-        *(_median_session(found) for found in ends.values()),
+        *(_least_disturbed(found) for found in ends.values()),
         share_latency=shares.latency,
         share_memory=shares.memory,
     )
@@ -216,10 +216,9 @@ def _measure_now(
     return measurer.wait().result
 
 
-def _median_session(found: Sequence[Outcome]) -> Outcome:
-    """The session with the median p95: one that was measured, not an average."""
-    ordered = sorted(found, key=lambda outcome: outcome.latency_p95_ms)
-    return ordered[(len(ordered) - 1) // 2]
+def _least_disturbed(found: Sequence[Outcome]) -> Outcome:
+    """The session with the lowest p95: a limit shall not rest on somebody else's load."""
+    return min(found, key=lambda outcome: outcome.latency_p95_ms)
 
 
 def _figures(trial: Trial) -> str:

@@ -59,7 +59,7 @@ def write_reports(bench: Workbench, command: str, progress: Progress) -> Report:
     setups, finals = read_setups(bench.run)
     sources = Sources(
         bench.run, bench.card, bench.checkpoint, bench.data, bench.scorer, bench.study,
-        setups, read_picks(bench.run), read_shipments(bench.run), finals, {},
+        setups, read_picks(bench.run), read_shipments(bench.run), finals,
         Phases(bench.run).seconds,
     )  # fmt: skip
     report = build_report(sources, command)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.fleet.host import FleetHost
+from edgenas.fleet.profiles import profile_of
 from edgenas.search.budget import Budget, parse_budget
 
 
@@ -19,15 +21,15 @@ def chosen_setups(words: Sequence[str], host: FleetHost, wait_s: float) -> list[
     """
     if words:
         setups = [_setup(word) for word in words]
-        host.wait_for_devices([setup.device_id for setup in setups], wait_s)
-        return setups
+        views = host.wait_for_devices([setup.device_id for setup in setups], wait_s)
+        return [replace(s, profile=profile_of(v)) for s, v in zip(setups, views, strict=True)]
     views = [v for v in host.devices() if v.online and v.facts is not None and v.facts.measure]
     if not views:
         raise CampaignError(
             f"expected a device of fleet {host.fleet!r} that measures, found none online; start "
             f"`edgenas-device run` on a board, or name a device with --device to wait for it"
         )
-    return [DeviceSetup(view.device_id) for view in views]
+    return [DeviceSetup(view.device_id, profile=profile_of(view)) for view in views]
 
 
 def chosen_budgets(words: Sequence[str], devices: Sequence[str]) -> dict[str, Budget]:

@@ -100,8 +100,9 @@ def _candidate_cells(one: CandidatePoint, device: DeviceReport) -> tuple[str, ..
 
 def _finalist_cells(one: Finalist) -> tuple[str, ...]:
     upper = one.latency_p95_upper_ms
+    resolution = one.label.split(" ", 1)[0]
     return (
-        element("span", one.label, title=one.arch_id),
+        element("span", f"{resolution} {one.arch_id}", title=one.label),
         units.percent(one.accuracy_search),
         units.milliseconds(one.latency_p50_ms),
         units.milliseconds(one.latency_p95_ms),
