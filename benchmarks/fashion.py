@@ -20,6 +20,7 @@ from edgenas.campaign.final_test import final_figures
 from edgenas.campaign.rundir import RunDir
 from edgenas.campaign.training import TrainOptions, open_run, scorer_of, train_run
 from edgenas.cli.display import Display
+from edgenas.train.loop import read_metrics, training_seconds
 
 SEED = 0
 
@@ -36,7 +37,7 @@ def main() -> None:
     found = final_figures(run, scorer, data, [space.largest(), space.smallest()])
     largest, smallest = found[space.largest().id], found[space.smallest().id]
     gap = max(abs(f.bytes - f.fake_quant) for f in found.values())
-    minutes = run.read_card().training_s / 60
+    minutes = training_seconds(read_metrics(run.path), checkpoint.recipe.batch) / 60
     figures = [
         Figure("largest INT8 subnet, test, bytes", 100 * largest.bytes, "%", 90.5, ">="),
         Figure("smallest INT8 subnet, test, bytes", 100 * smallest.bytes, "%", 87.0, ">="),

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import onnx
 import onnx2tf
+import tqdm
 
 from edgenas.export.errors import ConversionError
 
 _NAME = "subnet"
+
+tqdm.tqdm.monitor_interval = 0  # the converter's progress bars would leave a watching thread
 
 
 def float_tflite(model: onnx.ModelProto) -> bytes:

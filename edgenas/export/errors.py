@@ -1,8 +1,9 @@
 """What can go wrong between a subnet and its bytes.
 
-ExportError
-|-- ConversionError  the converter failed, or gave another graph than the subnet's
-`-- ParityError      the bytes do not compute what the integer twin computes
+ExportError           the export cannot go on: no images, no room on the disk
+`-- CandidateError    this one subnet cannot be exported; others may
+    |-- ConversionError  the converter failed, or gave another graph than the subnet's
+    `-- ParityError      the bytes do not compute what the integer twin computes
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ class ExportError(EdgenasError):
     """A subnet could not be turned into bytes that are the same network."""
 
 
-class ConversionError(ExportError):
+class CandidateError(ExportError):
+    """This one subnet cannot be exported; others may."""
+
+
+class ConversionError(CandidateError):
     """The converter failed, or gave another graph than the subnet's."""
 
 
-class ParityError(ExportError):
+class ParityError(CandidateError):
     """The bytes do not compute what the integer twin computes."""

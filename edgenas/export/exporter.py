@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from edgenas.export.convert import float_tflite
-from edgenas.export.errors import ExportError, ParityError
+from edgenas.export.errors import CandidateError, ExportError, ParityError
 from edgenas.export.onnx_writer import onnx_model
 from edgenas.export.parity import Parity, check_graph, measure_parity, require_parity
 from edgenas.export.quantise import quantise
@@ -104,7 +104,7 @@ class Exporter:
         try:
             return self._make(arch)
         except BiasOverflowError as error:
-            raise ExportError(str(error)) from error
+            raise CandidateError(str(error)) from error
         except OSError as error:
             raise ExportError(
                 f"{self.folder}: expected room for an export there and in the temporary folder, "

@@ -5,7 +5,9 @@ Only reads; the one import of the flatbuffer schema is here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,13 +62,24 @@ def read_graph(model: bytes) -> Graph:
     """Parse a .tflite file that we wrote ourselves (no defence against hostile bytes)."""
     parsed = schema.ModelT.InitFromPackedBuf(model, 0)
     sub = parsed.subgraphs[0]
-    kinds = [_KINDS[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in parsed.operatorCodes]
+    kinds = [
+        _KINDS[max(c.builtinCode, c.deprecatedBuiltinCode)] for c in _each(parsed.operatorCodes)
+    ]
     ops = tuple(
-        GraphOp(kinds[op.opcodeIndex], tuple(map(int, op.inputs)), tuple(map(int, op.outputs)))
-        for op in sub.operators
+        GraphOp(kinds[op.opcodeIndex], _indices(op.inputs), _indices(op.outputs))
+        for op in _each(sub.operators)
     )
-    tensors = tuple(_tensor(t, parsed.buffers) for t in sub.tensors)
-    return Graph(ops, tensors, tuple(map(int, sub.inputs)), tuple(map(int, sub.outputs)))
+    tensors = tuple(_tensor(t, parsed.buffers) for t in _each(sub.tensors))
+    return Graph(ops, tensors, _indices(sub.inputs), _indices(sub.outputs))
+
+
+def _each(vector: Sequence[Any] | None) -> Sequence[Any]:
+    """The entries of a vector; one that is empty is left out of a file."""
+    return () if vector is None else vector
+
+
+def _indices(vector: Sequence[Any] | None) -> tuple[int, ...]:
+    return tuple(int(index) for index in _each(vector))
 
 
 def _tensor(tensor: schema.TensorT, buffers: list[schema.BufferT]) -> GraphTensor:

@@ -74,6 +74,8 @@ def match_layers(graph: Graph, layers: tuple[Layer, ...]) -> dict[int, str]:
     Raises:
         ConversionError: an operator or its wiring differs from the layer list.
     """
+    if len(graph.inputs) != 1:
+        raise ConversionError(f"expected one input, the image, got {len(graph.inputs)}")
     names = {graph.inputs[0]: INPUT}
     rest = iter(layers)
     for op in graph.ops:

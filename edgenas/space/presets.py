@@ -1,6 +1,6 @@
 """The spaces that ship with edgenas, by name; channels and classes come from the data.
 
-Sizes and costs are printed by `edgenas train --help` and in docs/spaces.md.
+Sizes and costs are in docs/spaces.md.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ PRESETS: dict[str, ArchSpace] = {
             StageSpace((16, 24), (1, 2), (3, 5), (2, 3), stride=1),
             StageSpace((24, 32, 40), (2, 3, 4), (3, 5, 7), (3, 4, 6), stride=2),
             StageSpace((48, 64, 80), (2, 3, 4), (3, 5, 7), (3, 4, 6), stride=2),
-            StageSpace((96, 112, 128), (1, 2, 3), (3, 5, 7), (3, 4, 6), stride=1),
+            StageSpace((96, 112, 128), (1, 2, 3), (3, 5, 7), (3, 4, 6), stride=2),
         ),
         heads=(192, 256),
     ),
@@ -56,7 +56,7 @@ PRESETS: dict[str, ArchSpace] = {
         name="mobile",
         channels=3,
         classes=10,
-        resolutions=(96, 112, 128, 144, 160),
+        resolutions=(96, 112, 128),
         stems=(16, 24),
         stages=(
             StageSpace((16, 24), (1, 2), (3, 5), (2, 3), stride=1),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -262,12 +262,17 @@ def read_metrics(folder: Path) -> list[StepReport]:
     path = folder / "metrics.jsonl"
     reports = []
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 reports.append(StepReport(**json.loads(line)))
             except (ValueError, TypeError):
                 continue
     return reports
+
+
+def training_seconds(reports: Sequence[StepReport], batch: int) -> float:
+    """Wall time of the recorded steps; time between a kill and the resumption does not count."""
+    return sum(batch / report.images_per_s for report in reports)
 
 
 def _truncate_metrics(path: Path, step: int) -> None:

@@ -11,6 +11,7 @@ from edgenas.export.onnx_writer import onnx_model
 from edgenas.export.parity import check_graph, compare, measure_parity, twin_codes
 from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.calibrate import calibrate
+from edgenas.model.elastic import ElasticConv
 from edgenas.model.images import Codes, Pixels, to_codes, to_input
 from edgenas.model.subnet import Subnet, extract
 from edgenas.model.supernet import Supernet
@@ -79,6 +80,20 @@ def test_awkward_numbers_on_small_and_odd_maps(seed: int) -> None:
     subnet = extract(net, arch, calibrate(net, arch, [x[:128]]))
     codes = torch.round(x * 255 - 128).permute(0, 2, 3, 1).to(torch.int8).numpy()
     _check_exact(subnet, np.ascontiguousarray(codes))
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.03, 30.0, 1000.0])
+def test_adds_of_very_unequal_branches(colours: Trained, factor: float) -> None:
+    net = Supernet(colours.space).eval()
+    net.load_state_dict(colours.net.state_dict())
+    arch = colours.space.largest()
+    with torch.no_grad():
+        for name in ("s0_b0_project", "s0_b1_project"):
+            module = net.modules_by_layer[name]
+            assert isinstance(module, ElasticConv)
+            module.gamma.copy_(torch.linspace(-factor, factor, 16))
+    subnet = _subnet(net, arch, colours.images[:64])
+    _check_exact(subnet, to_codes(colours.images[:IMAGES], arch.resolution))
 
 
 def test_an_untrained_net_is_exact_too() -> None:

@@ -1,5 +1,7 @@
 """One set of weights, every subnet an argument: no hidden state, no gradient out of its slice."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -40,8 +42,8 @@ def test_a_subnet_is_its_extraction(space: ArchSpace, seed: int) -> None:
         int8 = net(images, arch, calibration=calibration)
     step, _ = calibration.scale_zero("logits")
     gap = (int8 - plain(images)).abs() / step
-    assert gap.mean() < 0.2  # only where float rounding tips a tie over
-    assert gap.max() < 4
+    assert gap.median() < 0.01  # most are equal, apart from ties that float rounding tips over
+    assert gap.mean() < 1.0
 
 
 def test_only_the_argument_decides() -> None:
@@ -135,15 +137,13 @@ def test_a_tensor_that_no_pass_has_met_is_not_crushed() -> None:
 
 def test_residual_blocks_begin_as_identities() -> None:
     torch.manual_seed(0)
-    space = ArchSpace("deep", 1, 4, (8,), (8,), TINY.stages[:1], (16,))
-    shallow, deep = space.smallest(), space.largest()
-    net = Supernet(space).eval()
-    for name, module in net.modules_by_layer.items():
-        if name.endswith("b1_project"):
-            assert isinstance(module, ElasticConv)
-            assert not module.gamma.any()
-    assert "s0.b1.add" in net.tensors
-    assert shallow.stages[0].depth < deep.stages[0].depth
+    net, deep = Supernet(TINY).eval(), TINY.largest()
+    cut = tuple(replace(stage, blocks=stage.blocks[:1]) for stage in deep.stages)
+    x = pictures(TINY, deep.resolution, 16, 8)
+    with torch.no_grad():
+        long = net(x, deep, numerics=Numerics.FLOAT)
+        short = net(x, replace(deep, stages=cut), numerics=Numerics.FLOAT)
+    assert (long - short).abs().max() < 0.01 * short.std()
 
 
 def test_memory_format_changes_nothing() -> None:

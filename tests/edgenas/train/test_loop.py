@@ -48,8 +48,8 @@ def test_the_largest_and_the_smallest_subnet_learn(
     first, last = reports[:10], reports[-10:]
     assert np.mean([r.loss_largest for r in last]) < 0.6 * np.mean([r.loss_largest for r in first])
     net = checkpoint.supernet()
-    assert _accuracy(net, SPACE.largest()) > 0.85
-    assert _accuracy(net, SPACE.smallest()) > 0.8
+    assert _accuracy(net, SPACE.largest()) > 0.8
+    assert _accuracy(net, SPACE.smallest()) > 0.7
 
 
 def test_phases_and_rates(learned: tuple[Checkpoint, list[StepReport]]) -> None:
@@ -93,6 +93,13 @@ def test_shares_of_float_steps(tmp_path: Path, share: float, floats: int) -> Non
     assert spread.min() > 0.02  # logits that differ between images: nothing was clipped away
     widths = net.ranges[:, 1] - net.ranges[:, 0]
     assert widths[net.row("head")] > 0.5
+
+
+def test_no_float_share_observes_ranges_as_a_small_one_does(tmp_path: Path) -> None:
+    recipe = RECIPE.override(epochs=0.5)
+    none = run(tmp_path / "none", recipe.override(float_share=0.0))
+    small = run(tmp_path / "small", recipe.override(float_share=0.02))
+    assert none.digest() == small.digest()
 
 
 def test_a_single_step(tmp_path: Path) -> None:
@@ -244,7 +251,7 @@ def test_metrics_are_cut_to_the_checkpoint(tmp_path: Path) -> None:
     lines = path.read_text("utf-8").splitlines()
     later = [json.dumps({**json.loads(lines[-1]), "step": step}) for step in (5, 6)]
     torn = json.dumps(json.loads(lines[0]))[:40]
-    path.write_text("\n".join([*lines, *later, "[]", torn]), "utf-8")
+    path.write_bytes("\n".join([*lines, *later, "[]", torn]).encode() + b"\xff\x00")
     assert [report.step for report in read_metrics(tmp_path)] == [1, 2, 3, 4, 5, 6]
     run(tmp_path, RECIPE.override(epochs=0.5))
     assert path.read_text("utf-8").splitlines() == lines
