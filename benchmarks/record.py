@@ -45,7 +45,7 @@ def write_result(name: str, figures: list[Figure], seeds: dict[str, int], raw: A
     body = {
         "benchmark": name,
         "figures": [asdict(figure) for figure in figures],
-        "command": f"python -m benchmarks.{name} {shlex.join(sys.argv[1:])}".strip(),
+        "command": f"python -m benchmarks.{name} {shlex.join(_public(sys.argv[1:]))}".strip(),
         "seeds": seeds,
         "commit": _commit(),
         "machine": machine(),
@@ -57,6 +57,11 @@ def write_result(name: str, figures: list[Figure], seeds: dict[str, int], raw: A
     path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
     _print(name, figures)
     return path
+
+
+def _public(words: list[str]) -> list[str]:
+    """The command line without the folders of one machine."""
+    return [Path(word).name.upper() if word.startswith("/") else word for word in words]
 
 
 def machine() -> dict[str, str]:

@@ -75,7 +75,8 @@ class MachineLock:
     """An exclusive lock shared by all processes (and threads) that name the same file.
 
     Args:
-        path: The lock file; created with mode 0600, never removed.
+        path: The lock file; created with mode 0600, never removed. Beside it is ``<path>.next``,
+            which is held by the one that gets the lock next.
         clock: Monotonic seconds.
         pause: Sleeps for the given seconds between two tries.
     """
@@ -109,13 +110,24 @@ class MachineLock:
             os.close(descriptor)
 
     def _wait(self, descriptor: int, timeout_s: float, cancelled: Callable[[], bool]) -> float:
+        """Waits for the turn, then for the lock.
+
+        Only one waits for the lock at a time, and all others for their turn. Without that, a
+        holder that lets go and takes the lock again at once would win every time against those
+        who look only now and then.
+        """
         started = self._clock()
-        while not _try_lock(descriptor):
-            if cancelled():
-                raise LockCancelledError(f"cancelled while waiting for the lock {self.path}")
-            if self._clock() - started >= timeout_s:
-                raise LockBusyError(self.path, timeout_s, _holder(descriptor))
-            self._pause(POLL_S)
+        turn = _open_lock_file(self.path.with_name(f"{self.path.name}.next"))
+        try:
+            for wanted in (turn, descriptor):
+                while not _try_lock(wanted):
+                    if cancelled():
+                        raise LockCancelledError(f"cancelled while waiting for {self.path}")
+                    if self._clock() - started >= timeout_s:
+                        raise LockBusyError(self.path, timeout_s, _holder(descriptor))
+                    self._pause(POLL_S)
+        finally:
+            os.close(turn)
         return self._clock() - started
 
 

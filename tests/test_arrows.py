@@ -53,6 +53,7 @@ SITES: dict[str, set[str]] = {
     "ai_edge_quantizer": {"edgenas.export"},
     "onnx": {"edgenas.export"},
     "onnx2tf": {"edgenas.export"},
+    "tqdm": {"edgenas.export"},
     "sklearn": {"edgenas.data.digits"},
     "PIL": {"edgenas.data.pixels"},
     "rich": {"edgenas.report.terminal", "edgenas.cli"},
@@ -60,12 +61,13 @@ SITES: dict[str, set[str]] = {
     "numpy": {
         "firmware_bridge.interpreter",
         *("edgenas.data", "edgenas.model", "edgenas.train", "edgenas.export"),
-        *("edgenas.search", "edgenas.campaign"),
+        "edgenas.campaign",
     },
 }
 # `import` inside a function, outside the command lines: module to the reason.
 LATE_IMPORTS: dict[str, str] = {
     "firmware_bridge.interpreter": "the runtime is chosen when a child process asks for one",
+    "firmware_bridge.wire.signing": "an idle daemon has no signature to check",
     "edgenas.cli": "a command loads only what it runs",
     "firmware_bridge.cli": "a command loads only what it runs",
 }

@@ -72,7 +72,7 @@ def demo_plan(train: TrainOptions, *, quick: bool) -> DemoPlan:
     """The whole demo, or one that ends within 90 seconds."""
     if not quick:
         search_plan = SearchPlan({"evolution": 24, "random": 12}, seed=train.seed)
-        return DemoPlan(train, search_plan, FinalsPlan(count=4, sessions=3), 3)
+        return DemoPlan(train, search_plan, FinalsPlan(count=3, sessions=3), 3)
     if train.recipe is None and train.preset_name() == "digits":
         train = replace(train, recipe="digits-quick")
     search_plan = SearchPlan({"evolution": 6, "random": 2}, seed=train.seed)
@@ -97,7 +97,7 @@ def run_demo(
                 DeviceSetup(device.device_id, device.threads, profile=profile_of(view))
                 for device, view in zip(plan.devices, views, strict=True)
             ]
-            save_setups(run, setups, plan.finals)
+            save_setups(run, bench.study, setups, plan.finals)
             with clock.phase("search"):
                 _search(bench, host, daemons, plan, setups, progress)
             with clock.phase("finals"):

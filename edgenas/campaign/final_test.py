@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.rundir import RunDir, read_json, write_json
 from edgenas.campaign.scoring import Scorer
 from edgenas.data import ImageData, Split
@@ -82,4 +83,10 @@ def _read(run: RunDir) -> dict[str, FinalFigures]:
     if not (run.path / "test.json").exists():
         return {}
     body = read_json(run.path / "test.json", "edgenas report")
-    return {item["arch_id"]: FinalFigures(**item) for item in body}
+    try:
+        return {item["arch_id"]: FinalFigures(**item) for item in body}
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{run.path}/test.json: expected what `edgenas report` writes, got {error!r}; restore "
+            f"it from a copy, or delete it to have the test split read once more"
+        ) from error

@@ -10,9 +10,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgenas.campaign.measurer import Measurer, Task
-from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.errors import CampaignError, RunFolderError
+from edgenas.campaign.measurer import Measurer, Task, require_answers
+from edgenas.campaign.measuring import LOST, RETRYABLE, DeviceSetup, check_level
 from edgenas.campaign.progress import Progress
+from edgenas.search.budget import Budget
 from edgenas.search.pick import Decision, Finalist, choose, shortlist
 from edgenas.search.study import Study
 from edgenas.search.trial import Failure, Outcome
@@ -35,6 +37,14 @@ class FinalsPlan:
     sessions: int = 3
     level: str = "certify"
 
+    def __post_init__(self) -> None:
+        if self.count < 1 or self.sessions < 1:
+            raise CampaignError(
+                f"finals: expected at least one finalist and one session, got {self.count} and "
+                f"{self.sessions}; nothing can be picked without"
+            )
+        check_level(self.level)
+
 
 def certify(
     measurer: Measurer,
@@ -44,7 +54,12 @@ def certify(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Measure each device's shortlist until every finalist has its sessions in the study."""
+    """Measure each device's shortlist until every finalist has its sessions in the study.
+
+    Raises:
+        MeasuringError: a device stopped answering; the sessions of the others are done.
+        LocalDeviceError, FleetStoppedError: measuring cannot go on.
+    """
     wanted = [
         (number, setup, arch)
         for setup in setups
@@ -55,25 +70,48 @@ def certify(
     wanted.sort(key=lambda item: (item[0], rng.random()))  # rounds over all, in random order
     progress.phase(f"measuring finalists again ({plan.level})", len(wanted))
     levels = {setup.device_id: plan.level for setup in setups}
+    lost: set[str] = set()
     for done, (number, setup, arch) in enumerate(wanted):
         device = setup.device_id
-        if len(_sessions(study, device, arch, plan)) <= number:
-            result = _session(measurer, setup, arch, levels[device], number)
+        if device not in lost and len(_settled(study, device, arch, plan)) <= number:
+            serial = len(study.sessions(device, arch.id))
+            result = _session(measurer, setup, arch, levels[device], serial)
             if isinstance(result, Failure) and result.code == "busy":
                 levels[device] = FALLBACK_LEVEL
                 progress.note(
                     f"  {device} stayed busy ({result.detail}); its finalists are measured at "
                     f"level {FALLBACK_LEVEL} instead, without waiting for quiet"
                 )
-                result = _session(measurer, setup, arch, FALLBACK_LEVEL, number)
+                result = _session(measurer, setup, arch, FALLBACK_LEVEL, serial)
             study.add_session(device, arch, result)
+            if isinstance(result, Failure) and result.code == LOST:
+                lost.add(device)
         progress.advance(done + 1, f"{device}: {arch.id}")
+    require_answers(lost)
+
+
+def budget_of(study: Study, device: str) -> Budget:
+    """What a network may cost on a device.
+
+    Raises:
+        RunFolderError: the search has not got as far as to know.
+    """
+    budget = study.budgets().get(device)
+    if budget is None:
+        raise RunFolderError(
+            f"device {device}: expected a budget, got none yet; repeat the `edgenas search` "
+            f"command, or give one with --budget {device}=5ms,4MiB"
+        )
+    return budget
 
 
 def finalists_of(study: Study, device: str, count: int) -> list[Arch]:
-    """The shortlist of a device, without repeats."""
-    budget = study.budgets()[device]
-    listed = shortlist(study.trials(device), budget, count)
+    """The shortlist of a device, without repeats.
+
+    Raises:
+        RunFolderError: the device has no budget yet.
+    """
+    listed = shortlist(study.trials(device), budget_of(study, device), count)
     return list({trial.arch.id: trial.arch for trial in listed}.values())
 
 
@@ -84,17 +122,23 @@ def decide(study: Study, device: str, plan: FinalsPlan) -> Decision:
         results = _sessions(study, device, arch, plan)
         if results:
             found.append(Finalist.of(arch, results))
-    return choose(found, study.budgets()[device], smallest=_smallest(study, device))
+    return choose(found, budget_of(study, device), smallest=_smallest(study, device))
 
 
 def _session(
-    measurer: Measurer, setup: DeviceSetup, arch: Arch, level: str, number: int
+    measurer: Measurer, setup: DeviceSetup, arch: Arch, level: str, serial: int
 ) -> Outcome | Failure:
     candidate = measurer.candidate(arch)
     if isinstance(candidate, Failure):
         return candidate
-    measurer.start(Task(f"final-{arch.id}-{number}", setup, candidate, level))
+    measurer.start(Task(f"final-{arch.id}-{serial}", setup, candidate, level))
     return measurer.wait().result
+
+
+def _settled(study: Study, device: str, arch: Arch, plan: FinalsPlan) -> list[Outcome | Failure]:
+    """Sessions that need no repeating: a lost connection says nothing about the network."""
+    found = _sessions(study, device, arch, plan)
+    return [r for r in found if isinstance(r, Outcome) or r.code not in RETRYABLE]
 
 
 def _sessions(study: Study, device: str, arch: Arch, plan: FinalsPlan) -> list[Outcome | Failure]:

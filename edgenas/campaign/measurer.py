@@ -8,14 +8,14 @@ Whether a figure is good enough is not decided here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgenas.campaign.errors import MeasuringError
 from edgenas.campaign.measuring import RETRYABLE, DeviceSetup, judge, measure_spec
 from edgenas.campaign.scoring import Candidate, Scorer
-from edgenas.export.errors import ExportError
+from edgenas.export.errors import CandidateError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.jobs import JobOutcome
 from edgenas.search.trial import Failure, Outcome
@@ -23,7 +23,7 @@ from edgenas.space.arch import Arch
 from firmware_bridge.machine_lock import MachineLock
 
 ATTEMPTS = 3
-LOCK_TIMEOUT_S = 300.0
+LOCK_TIMEOUT_S = 3600.0  # the kernel takes the lock from the dead, so this is for the stuck
 LISTEN_S = 1.0
 
 
@@ -37,6 +37,7 @@ class Task:
         candidate: what is measured.
         level: how thoroughly.
         attempt: number of tries before this one.
+        last_attempt: the last try that is made.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Task:
     candidate: Candidate
     level: str
     attempt: int = 0
+    last_attempt: int = ATTEMPTS - 1
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,33 @@ class Measurer:
         self._open: dict[str, Task] = {}
 
     def candidate(self, arch: Arch) -> Candidate | Failure:
-        """Export and score while nothing measures on this machine."""
-        with self.lock.hold(LOCK_TIMEOUT_S):
+        """Export and score while nothing measures on this machine.
+
+        Raises:
+            ExportError: there is no room; that is no fault of the candidate.
+            MachineLockError: devices of this machine measured for too long.
+            LocalDeviceError: a device of this machine has died.
+        """
+        with self.lock.hold(LOCK_TIMEOUT_S, self._looked_after):
             try:
                 return self.scorer.candidate(arch)
-            except ExportError as error:
+            except CandidateError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise
                 return Failure("export", str(error))
 
     def start(self, task: Task) -> None:
-        """Submit a task; one that was submitted before goes on."""
+        """Submit a task; one that was submitted before goes on.
+
+        Tries that failed by chance before this process began are not counted: the device that was
+        lost then may be back.
+        """
+        while self._failed_by_chance(task):
+            attempt = task.attempt + 1
+            task = replace(task, attempt=attempt, last_attempt=attempt + ATTEMPTS - 1)
+        self._submit(task)
+
+    def _submit(self, task: Task) -> None:
         job_id = self._job_id(task)
         self._open[job_id] = task
         if self.host.outcome(job_id) is None:
@@ -143,6 +163,7 @@ class Measurer:
             "legs": [asdict(leg) for leg in measurement.legs],
             "memory": dict(measurement.memory),
             "runtime": measurement.runtime,
+            "fingerprint_sha256": measurement.fingerprint_sha256,
             "busy_pct": measurement.busy_pct,
         }
         overhead = None
@@ -155,11 +176,37 @@ class Measurer:
         """Whether the task was submitted once more."""
         result, task = answer.result, answer.task
         hopeless = not isinstance(result, Failure) or result.code not in RETRYABLE
-        if hopeless or task.attempt + 1 >= ATTEMPTS:
+        if hopeless or task.attempt >= task.last_attempt:
             return False
-        self.start(Task(task.key, task.setup, task.candidate, task.level, task.attempt + 1))
+        self._submit(replace(task, attempt=task.attempt + 1))
         return True
 
+    def _looked_after(self) -> bool:
+        """Called while waiting for the lock: a dead device is noticed, the wait goes on."""
+        self.alive()
+        return False
+
+    def _failed_by_chance(self, task: Task) -> bool:
+        known = self.host.outcome(self._job_id(task))
+        failure = None if known is None else known.failure
+        return failure is not None and failure.code in RETRYABLE
+
     def _job_id(self, task: Task) -> str:
-        text = f"{self.campaign}/{task.setup.device_id}/{task.key}/{task.level}/{task.attempt}"
+        setup, sha256 = task.setup, task.candidate.exported.sha256
+        how = f"{setup.threads}/{setup.cpus}/{setup.memory_cap_bytes}/{task.level}"
+        begin = f"{self.host.journal_id}/{self.campaign}"
+        text = f"{begin}/{setup.device_id}/{task.key}/{sha256}/{how}/{task.attempt}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def require_answers(lost: Collection[str]) -> None:
+    """Make sure that no device was lost.
+
+    Raises:
+        MeasuringError: names those that were.
+    """
+    if lost:
+        raise MeasuringError(
+            f"expected answers from {', '.join(sorted(lost))}, got none for minutes; start "
+            f"`edgenas-device run` there again, then repeat the command: what was measured is kept"
+        )

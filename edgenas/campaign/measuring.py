@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.scoring import Candidate
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.search.trial import MEASURED_VERDICTS, Failure, Outcome
 from firmware_bridge.wire.jobs import Golden
+from firmware_bridge.wire.levels import LEVELS
 from firmware_bridge.wire.measured import Measurement
 from firmware_bridge.wire.statistics import LatencySummary, candidate_samples, summarize
 
 MAX_GOLDEN_LSB = 16
-RETRYABLE = frozenset({"EXPIRED", "DEVICE_LOST", "STALLED", "LOCKED", "NO_MEMORY"})
+LOST = "DEVICE_LOST"
+# What says nothing about the network: the device, its machine or the host's shelf was to blame.
+RETRYABLE = frozenset(
+    {"EXPIRED", LOST, "STALLED", "LOCKED", "NO_MEMORY", "BLOB_NOT_FOUND", "BLOB_CORRUPT"}
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,17 @@ class DeviceSetup:
     cpus: tuple[int, ...] = ()
     memory_cap_bytes: int = 512 * 1024 * 1024
     profile: str = "unknown"
+
+
+def check_level(level: str) -> str:
+    """`level`, if it is one.
+
+    Raises:
+        CampaignError: it is not.
+    """
+    if level not in LEVELS:
+        raise CampaignError(f"level: expected one of {', '.join(LEVELS)}, got {level!r}")
+    return level
 
 
 def measure_spec(
@@ -69,7 +86,13 @@ def judge(answer: JobOutcome, candidate: Candidate, level: str) -> Outcome | Fai
     if measurement.verdict not in MEASURED_VERDICTS or not measurement.legs:
         return Failure(measurement.verdict, measurement.detail or "no samples")
     off = measurement.golden_max_lsb
-    if off is not None and off > MAX_GOLDEN_LSB:
+    if off is None:
+        return Failure(
+            "golden_missing",
+            "expected the device to compare its output with the host's, got figures without: "
+            f"{measurement.detail or 'it does not say why'}; look at its log",
+        )
+    if off > MAX_GOLDEN_LSB:
         return Failure(
             "golden_mismatch",
             f"expected the host's output within {MAX_GOLDEN_LSB} codes, got {off} with "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgenas.campaign.errors import NothingFitsError, RunFolderError
@@ -12,7 +12,7 @@ from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.rundir import RunDir, read_json, write_json
 from edgenas.search.pick import Decision
 from edgenas.search.study import Study
-from edgenas.space.arch import Arch
+from edgenas.space.arch import Arch, ArchError
 
 FORMAT = "edgenas-picks/1"
 
@@ -60,8 +60,10 @@ def read_picks(run: RunDir) -> list[Picked]:
     body = read_json(run.picks, "edgenas pick")
     try:
         return [_read(item) for item in body["picks"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(f"{run.picks}: {error!r}; run `edgenas pick` again") from error
+    except (KeyError, TypeError, ValueError, ArchError) as error:
+        raise RunFolderError(
+            f"{run.picks}: expected what `edgenas pick` writes, got {error!r}; run it again"
+        ) from error
 
 
 def require_fits(picked: Sequence[Picked]) -> None:
@@ -76,8 +78,25 @@ def require_fits(picked: Sequence[Picked]) -> None:
         raise NothingFitsError(f"expected a network inside every budget, got none for {texts}")
 
 
-def save_setups(run: RunDir, setups: Sequence[DeviceSetup], finals: FinalsPlan) -> None:
-    """Remember how devices and finalists are measured, for the later steps."""
+def save_setups(
+    run: RunDir, study: Study, setups: Sequence[DeviceSetup], finals: FinalsPlan
+) -> None:
+    """Remember how devices and finalists are measured, for the later steps.
+
+    Raises:
+        RunFolderError: a device was measured otherwise before, so that its figures would not be
+            comparable.
+    """
+    before = {s.device_id: s for s in read_setups(run)[0]} if run.setups.exists() else {}
+    for setup in setups:
+        known = before.get(setup.device_id, setup)
+        begun = setup.device_id in study.budgets() or study.trials(setup.device_id)
+        if begun and replace(known, profile=setup.profile) != setup:
+            raise RunFolderError(
+                f"device {setup.device_id}: expected {known.threads} threads as in the trials of "
+                f"{run.path}, got {setup.threads}; figures of the two cannot be compared; repeat "
+                f"the first command, or train into another folder"
+            )
     body = {"devices": [asdict(setup) for setup in setups], "finals": asdict(finals)}
     write_json(run.setups, body)
 
@@ -93,7 +112,10 @@ def read_setups(run: RunDir) -> tuple[list[DeviceSetup], FinalsPlan]:
         setups = [DeviceSetup(**{**item, "cpus": tuple(item["cpus"])}) for item in body["devices"]]
         return setups, FinalsPlan(**body["finals"])
     except (KeyError, TypeError) as error:
-        raise RunFolderError(f"{run.setups}: {error!r}; run `edgenas search` again") from error
+        raise RunFolderError(
+            f"{run.setups}: expected what `edgenas search` writes, got {error!r}; delete the file "
+            f"and run it again with the same devices"
+        ) from error
 
 
 def _picked(device: str, decision: Decision) -> Picked:

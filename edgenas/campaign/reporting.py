@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -9,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 
+from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.final_test import FinalFigures, final_figures
-from edgenas.campaign.finals import FinalsPlan, finalists_of
+from edgenas.campaign.finals import FALLBACK_LEVEL, FinalsPlan, budget_of, finalists_of
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import Picked
 from edgenas.campaign.rundir import RunCard, RunDir
@@ -26,7 +28,7 @@ from edgenas.search.trial import Outcome, Trial
 from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
 from edgenas.train.checkpoint import Checkpoint
-from edgenas.train.loop import StepReport, read_metrics
+from edgenas.train.loop import StepReport, read_metrics, training_seconds
 
 CURVE_POINTS = 200
 BASELINE = "random"
@@ -89,7 +91,7 @@ def _device(
     figures: Mapping[str, FinalFigures],
 ) -> r.DeviceReport:
     study, device = sources.study, setup.device_id
-    trials, budget = study.trials(device), study.budgets()[device]
+    trials, budget = study.trials(device), budget_of(study, device)
     measured = [trial for trial in trials if trial.value is not None]
     front = {t.number for t in pareto_front(measured, accuracy_and_latency)}
     shipment = sources.shipments.get(device)
@@ -143,7 +145,7 @@ def _failed(trial: Trial) -> r.FailedTrial:
 
 
 def _finalists(sources: Sources, device: str, picked: Picked | None) -> tuple[r.Finalist, ...]:
-    budget = sources.study.budgets()[device]
+    budget = budget_of(sources.study, device)
     reasons = {arch_id: reason for arch_id, _, reason in picked.ranking} if picked else {}
     rows = []
     for arch in finalists_of(sources.study, device, sources.finals.count):
@@ -168,6 +170,11 @@ def _pick(
         return None
     arch, space = picked.arch, sources.checkpoint.space
     found = _sessions(sources, device, arch)
+    if not found:
+        raise RunFolderError(
+            f"device {device}: expected sessions of its pick {arch.id} at level "
+            f"{sources.finals.level}, got none; repeat the `edgenas search` command"
+        )
     typical, many = _typical(found), Finalist(arch, tuple(found))
     test = figures[arch.id]
     return r.Pick(
@@ -193,7 +200,7 @@ def _pick(
 
 
 def _sessions(sources: Sources, device: str, arch: Arch) -> list[Outcome]:
-    levels = (sources.finals.level, "quick")
+    levels = (sources.finals.level, FALLBACK_LEVEL)
     return [
         s.result
         for s in sources.study.sessions(device, arch.id)
@@ -243,17 +250,16 @@ def _training(sources: Sources) -> r.TrainingSummary:
     kept = [s for i, s in enumerate(steps) if i % every == 0 or i == len(steps) - 1]
     return r.TrainingSummary(
         checkpoint.step,
-        sources.card.training_s,
+        training_seconds(steps, checkpoint.recipe.batch),
         round(checkpoint.recipe.float_share * checkpoint.steps),
         tuple(_point(step) for step in kept),
     )
 
 
 def _point(step: StepReport) -> r.TrainingPoint:
-    random_loss = step.loss_random if step.loss_random == step.loss_random else None  # NaN: none
-    return r.TrainingPoint(
-        step.step, step.loss_largest, step.loss_smallest, random_loss, step.images_per_s
-    )
+    losses = (step.loss_largest, step.loss_smallest, step.loss_random)
+    largest, smallest, random = (loss if math.isfinite(loss) else None for loss in losses)
+    return r.TrainingPoint(step.step, largest, smallest, random, step.images_per_s)
 
 
 def _strides(space: ArchSpace) -> tuple[int, ...]:

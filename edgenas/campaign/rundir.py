@@ -2,11 +2,12 @@
 
 checkpoint.pt, metrics.jsonl   train
 run.json                       train: data set and preset, for the later steps
+keys/                          train: the release keys, for devices must know them from the start
 exports/                       export, search: bytes by (checkpoint, arch)
 devices.json                   search: how devices and finalists are measured
 study.sqlite                   search: every trial and measurement
 picks.json                     pick
-shipments.json, keys/          ship
+shipments.json                 ship
 fleet.sqlite, shelf/           the host's side of the fleet
 test.json                      report: the one reading of the test split
 report.json, report.html       report
@@ -35,7 +36,6 @@ class RunCard:
         data_root: folder of its files; None where it ships with a library.
         preset: name of the space.
         seed: of splits, weights and search.
-        training_s: wall time of training so far, seconds.
         command: command line that made the run.
     """
 
@@ -43,7 +43,6 @@ class RunCard:
     data_root: str | None
     preset: str
     seed: int
-    training_s: float = 0.0
     command: str = ""
 
 
@@ -56,6 +55,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.card = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
         self.exports = path / "exports"
         self.study = path / "study.sqlite"
@@ -71,7 +71,7 @@ class RunDir:
 
     def write_card(self, card: RunCard) -> None:
         """Keep what the later steps must know."""
-        write_json(self.path / "run.json", {"format": FORMAT, **asdict(card)})
+        write_json(self.card, {"format": FORMAT, **asdict(card)})
 
     def read_card(self) -> RunCard:
         """Read it back.
@@ -79,13 +79,20 @@ class RunDir:
         Raises:
             RunFolderError: the folder holds no run, or one of another version.
         """
-        body = read_json(self.path / "run.json", "edgenas train")
-        if body.pop("format", None) != FORMAT:
-            raise RunFolderError(f"{self.path}/run.json: expected format {FORMAT}; train again")
+        body = read_json(self.card, "edgenas train")
+        found = body.pop("format", None) if isinstance(body, dict) else None
+        if found != FORMAT:
+            raise RunFolderError(
+                f"{self.path}/run.json: expected format {FORMAT}, got {found!r}; delete the "
+                f"file and repeat the `edgenas train` command: it goes on from the checkpoint"
+            )
         try:
             return RunCard(**body)
         except TypeError as error:
-            raise RunFolderError(f"{self.path}/run.json: {error}; train again") from error
+            raise RunFolderError(
+                f"{self.path}/run.json: expected the fields of a run, got {error}; delete the "
+                f"file and repeat the `edgenas train` command: it goes on from the checkpoint"
+            ) from error
 
 
 def write_json(path: Path, body: Any) -> None:
@@ -121,7 +128,7 @@ def read_json(path: Path, written_by: str) -> Any:
         raise RunFolderError(
             f"expected {path}, found none; run `{written_by}` on this folder first"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(
             f"{path}: expected JSON written by `{written_by}`, got {error}; run it again"
         ) from error

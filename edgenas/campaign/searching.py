@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgenas.campaign.errors import CampaignError
-from edgenas.campaign.measurer import Answer, Measurer, Task
-from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.measurer import Answer, Measurer, Task, require_answers
+from edgenas.campaign.measuring import LOST, DeviceSetup, check_level
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.scoring import Candidate
 from edgenas.search import SEARCHERS
@@ -48,6 +48,7 @@ class SearchPlan:
                 f"search: expected counts >= 0 for searchers among {', '.join(SEARCHERS)}, got "
                 f"{self.trials}"
             )
+        check_level(self.level)
 
     @property
     def total(self) -> int:
@@ -114,7 +115,8 @@ def search(
 
     Raises:
         SearchError: the study belongs to something else.
-        MeasuringError, LocalDeviceError, FleetStoppedError: measuring cannot go on.
+        MeasuringError: a device stopped answering; the others have all their trials.
+        LocalDeviceError, FleetStoppedError: measuring cannot go on.
     """
     lanes = {s.device_id: _Lane(study, space, s, plan) for s in setups}
     total = plan.total * len(setups)
@@ -131,6 +133,7 @@ def search(
     for lane in lanes.values():
         for trial in lane.failed():
             progress.note(f"  {trial.device}: {trial.arch.id} failed: {_failure(trial)}")
+    require_answers([device for device, lane in lanes.items() if lane.lost])
 
 
 class _Lane:
@@ -147,7 +150,9 @@ class _Lane:
             searcher.resume(study.trials(setup.device_id, name))
             self.searchers[name] = searcher
         self.open: dict[int, Trial] = {}
-        self._again = study.pending(setup.device_id)
+        pending = study.pending(setup.device_id)
+        self._again = [trial for trial in pending if trial.searcher in plan.trials]
+        self.lost = False
         self._exhausted: set[str] = set()
 
     @property
@@ -161,8 +166,8 @@ class _Lane:
         return [t for t in self.study.trials(self.setup.device_id) if t.state == "failed"]
 
     def fill(self, measurer: Measurer) -> None:
-        """Give the device as much work as it may have."""
-        while len(self.open) < AHEAD:
+        """Give the device as much work as it may have; none if it has stopped answering."""
+        while len(self.open) < AHEAD and not self.lost:
             trial = self._again.pop(0) if self._again else self._ask()
             if trial is None:
                 return
@@ -171,6 +176,7 @@ class _Lane:
     def take(self, answer: Answer) -> Trial:
         """Keep what a device answered."""
         trial = self.open.pop(int(answer.task.key.removeprefix("trial-")))
+        self.lost = isinstance(answer.result, Failure) and answer.result.code == LOST
         return self._end(trial, answer.result, answer)
 
     def _launch(self, measurer: Measurer, trial: Trial) -> None:

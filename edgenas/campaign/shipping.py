@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.rundir import RunDir, read_json, write_json
 from edgenas.campaign.scoring import Candidate
@@ -20,13 +21,16 @@ from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys, load_signing_key
 from edgenas.fleet.releases import ReleaseSpec, build_release, sign_release
 from edgenas.search.budget import Budget
+from firmware_bridge.wire.messages import DeployReport
 from firmware_bridge.wire.release import Limits, Role, Target, Trial
 from firmware_bridge.wire.values import BlobRef
 
 SLOT = "main"
 ATTEMPTS = 3
 MIN_TOLERANCE_LSB = 1
+FLAGGED = ("noisy", "throttled", "undervolt")  # with these a device lets a trial pass
 WAIT_S = 600.0
+PERF_LIMIT = "perf_limit"
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,11 @@ class Shipment:
         bundle: bundle id of the release.
         counter: release counter; its text is the version.
         outcome: as in the fleet specification, SUCCEEDED or why not.
-        detail: the device's words on a failure.
+        detail: the device's words on a failure; empty if it succeeded.
         active: bundle that the device says it runs afterwards.
         previous: bundle that it keeps to fall back to.
         attempts: deployments it took.
+        notes: what the device remarks on a success, such as an expiry that it could not check.
     """
 
     device_id: str
@@ -54,6 +59,7 @@ class Shipment:
     active: str | None
     previous: str | None
     attempts: int
+    notes: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -76,7 +82,8 @@ def ship(
     """Ship `candidate` to a device and wait for its report.
 
     A trial that misses a limit is tried again as a new deployment, because the limit is one on
-    the 95th percentile and another load may have disturbed a single trial.
+    the 95th percentile and another load may have disturbed a single trial; so is what the device
+    itself calls worth another try.
 
     Args:
         host: the fleet.
@@ -111,7 +118,7 @@ def ship(
         outcome = host.wait_deployment(deployment, wait_s)
         bundle = manifest.bundle_id()
         shipment = _shipment(candidate, setup, bundle, counter, outcome, attempt)
-        if shipment.succeeded or "perf_limit" not in shipment.detail:
+        if shipment.succeeded or not _worth_repeating(outcome):
             break
     assert shipment is not None
     return shipment
@@ -131,7 +138,13 @@ def read_shipments(run: RunDir) -> dict[str, Shipment]:
     if not run.shipments.exists():
         return {}
     body = read_json(run.shipments, "edgenas ship")
-    return {item["device_id"]: Shipment(**item) for item in body}
+    try:
+        return {item["device_id"]: Shipment(**item) for item in body}
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{run.shipments}: expected what `edgenas ship` writes, got {error!r}; delete the file "
+            f"and ship again: a device that runs its pick says so at once"
+        ) from error
 
 
 def _files(host: FleetHost, candidate: Candidate, classes: Sequence[str]) -> dict[Role, BlobRef]:
@@ -181,18 +194,29 @@ def _shipment(
     attempt: int,
 ) -> Shipment:
     report = None if outcome is None else outcome.report
-    detail = "no report from the device in time" if outcome is None else ""
-    if report is not None:
-        said = [f"{error.code}: {error.text}" for error in report.errors]
-        detail = "; ".join([report.code or "no code", *said]) if report.code or said else ""
+    succeeded = outcome is not None and outcome.succeeded
+    said = "no report from the device in time" if report is None else _said(report)
     return Shipment(
         setup.device_id,
         candidate.exported.sha256,
         bundle,
         counter,
         "TIMED_OUT" if outcome is None else outcome.outcome,
-        detail,
+        "" if succeeded else said,
         None if report is None else report.active,
         None if report is None else report.previous,
         attempt,
+        said if succeeded else "",
     )
+
+
+def _worth_repeating(outcome: DeploymentOutcome | None) -> bool:
+    report = None if outcome is None else outcome.report
+    return report is not None and (report.retryable or report.code == PERF_LIMIT)
+
+
+def _said(report: DeployReport) -> str:
+    notes = [f"{note.code}: {note.text}" for note in report.errors]
+    if report.trial is not None and report.trial.verdict in FLAGGED:
+        notes.append(f"its trial was {report.trial.verdict}, so the limits were not judged there")
+    return "; ".join([report.code, *notes] if report.code else notes)

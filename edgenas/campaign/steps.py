@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+from edgenas.campaign.errors import RunFolderError
+from edgenas.campaign.finals import budget_of
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import Picked, read_picks, read_setups
 from edgenas.campaign.progress import Progress
@@ -30,7 +33,7 @@ def ship_picks(
     """Ship each device its pick, unless it confirmed that it runs it already."""
     chosen = {p.device_id: p for p in picks if p.arch is not None}
     progress.phase("shipping", len(chosen))
-    budgets, known = bench.study.budgets(), read_shipments(bench.run)
+    known = read_shipments(bench.run)
     for done, setup in enumerate(s for s in setups if s.device_id in chosen):
         device, arch = setup.device_id, chosen[setup.device_id].arch
         assert arch is not None
@@ -42,14 +45,15 @@ def ship_picks(
                 bench.run,
                 candidate,
                 setup,
-                budgets[device],
+                budget_of(bench.study, device),
                 bench.data.classes,
                 tolerance_lsb=_golden_lsb(bench.study, device, arch),
             )
             save_shipments(bench.run, list(known.values()))
         what = known[device]
         progress.advance(done + 1, f"{device}: {what.outcome} {what.detail}".strip())
-        progress.note(f"  {device}: release {what.counter} {what.outcome} {what.detail}".rstrip())
+        said = what.detail or what.notes
+        progress.note(f"  {device}: release {what.counter} {what.outcome} {said}".rstrip())
     return list(known.values())
 
 
@@ -80,9 +84,7 @@ class Phases:
 
     def __init__(self, run: RunDir) -> None:
         self._path = run.path / "phases.json"
-        self.seconds: dict[str, float] = (
-            read_json(self._path, "edgenas demo") if self._path.exists() else {}
-        )
+        self.seconds = _read_seconds(self._path)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -92,3 +94,16 @@ class Phases:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
             write_json(self._path, self.seconds)
+
+
+def _read_seconds(path: Path) -> dict[str, float]:
+    if not path.exists():
+        return {}
+    body = read_json(path, "edgenas demo")
+    try:
+        return {str(name): float(seconds) for name, seconds in body.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise RunFolderError(
+            f"{path}: expected seconds by phase, got {error!r}; delete the file: only the wall "
+            f"times of the report are lost"
+        ) from error

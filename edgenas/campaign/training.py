@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,30 +73,26 @@ def train_run(
         EdgenasError: see `edgenas.train.loop.train`; also wrong data and unknown names.
     """
     name = options.preset_name()
-    chosen = options.chosen_recipe()
     if name not in PRESETS:
         preset(name, channels=1, classes=2)  # raises, naming the presets
+    chosen = options.chosen_recipe()
     data = load(options.data, options.data_root, name, options.seed)
     space = preset(name, channels=data.channels, classes=len(data.classes))
     _note_sizes(data, space.name, space.size(), progress)
     root = None if options.data_root is None else str(options.data_root.resolve())
     place = options.data if options.data in DEFAULT_PRESETS else str(Path(options.data).resolve())
-    card = RunCard(place, root, name, options.seed, _earlier_seconds(run), command)
+    card = RunCard(place, root, name, options.seed, command)
     steps = chosen.steps(len(data.train))
     progress.phase(f"training the supernet ({chosen.epochs:g} epochs)", steps)
-    run.write_card(card)
-    began = time.monotonic()
+    _keep_card(run, card)
 
     def show(report: StepReport) -> None:
         progress.advance(report.step, _figures(report))
 
-    try:
-        checkpoint = train(
-            space, data.train.images, data.train.labels, chosen, run.path, data.fingerprint,
-            on_step=show,
-        )  # fmt: skip
-    finally:
-        run.write_card(replace(card, training_s=card.training_s + time.monotonic() - began))
+    checkpoint = train(
+        space, data.train.images, data.train.labels, chosen, run.path, data.fingerprint,
+        on_step=show,
+    )  # fmt: skip
     return checkpoint, data
 
 
@@ -135,10 +130,22 @@ def scorer_of(run: RunDir, checkpoint: Checkpoint, data: ImageData) -> Scorer:
     return Scorer(exporter, data.search, data.fingerprint)
 
 
-def _earlier_seconds(run: RunDir) -> float:
-    if not run.checkpoint.exists():
-        return 0.0
-    return run.read_card().training_s
+def _keep_card(run: RunDir, card: RunCard) -> None:
+    """Write the card of a new run; a run that goes on keeps its own.
+
+    Raises:
+        RunFolderError: the folder belongs to a run with other data, preset or seed.
+    """
+    if not (run.card.exists() and run.checkpoint.exists()):
+        run.write_card(card)
+        return
+    old = run.read_card()
+    if replace(old, command=card.command) != card:
+        raise RunFolderError(
+            f"{run.path}: expected the run that began there ({old.data}, preset {old.preset}, "
+            f"seed {old.seed}), got {card.data}, preset {card.preset}, seed {card.seed}; choose "
+            f"another --out, or repeat the first command: {old.command}"
+        )
 
 
 def _note_sizes(data: ImageData, space: str, size: int, progress: Progress) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenas.cli.options import Subparsers, add_broker
+from edgenas.cli.options import Subparsers, add_broker, seconds
 
 if TYPE_CHECKING:
     from edgenas.fleet.roster import DeviceView
@@ -22,10 +22,14 @@ def add_parser(commands: Subparsers) -> None:
     )
     add_broker(parser, required=True)
     parser.add_argument(
-        "--wait", type=float, default=3.0, metavar="S", help="listen this long (default: 3)"
+        "--wait", type=seconds, default=3.0, metavar="S", help="listen this long (default: 3)"
     )
     parser.add_argument(
-        "--run", dest="folder", type=Path, metavar="RUN", help="use this run folder's journal"
+        "--run",
+        dest="folder",
+        type=Path,
+        metavar="RUN",
+        help="also those that the journal of this run folder knows",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -34,20 +38,18 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """List."""
     import json
-    import tempfile
     import time
 
     from rich.console import Console
 
-    from edgenas.campaign.fleet_session import fleet_host
+    from edgenas.campaign.fleet_session import fleet_host, overheard
     from edgenas.campaign.rundir import RunDir
 
-    with tempfile.TemporaryDirectory(prefix="edgenas-devices-") as scratch:
-        folder = RunDir(args.folder or Path(scratch))
-        with fleet_host(folder, args.broker, args.fleet) as host:
-            time.sleep(
-                args.wait
-            )  # retained births arrive at once, answers to resync a little later
+    if args.folder is None:
+        views = overheard(args.broker, args.fleet, args.wait)
+    else:
+        with fleet_host(RunDir(args.folder), args.broker, args.fleet) as host:
+            time.sleep(args.wait)  # retained births arrive at once, answers a little later
             views = host.devices()
     if args.json:
         print(json.dumps([_plain(view) for view in views], indent=1))

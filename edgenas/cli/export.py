@@ -33,7 +33,6 @@ def add_parser(commands: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export."""
     import json
-    import shutil
 
     from edgenas.campaign.rundir import RunDir, write_json
     from edgenas.campaign.training import open_run, scorer_of
@@ -43,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
     arch = _arch(args, checkpoint.space)
     found = scorer_of(folder, checkpoint, data).candidate(arch)
     out = args.out or Path(f"{arch.id}.tflite")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(found.exported.path, out)
+    _copy(found.exported.path, out)
     if args.arch_out:
         write_json(args.arch_out, arch.to_dict())
     parity = found.exported.parity
@@ -69,6 +67,20 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     return 0
+
+
+def _copy(source: Path, out: Path) -> None:
+    """Copy atomically: a full disk leaves an older file as it was."""
+    import os
+    import shutil
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(out.name + ".tmp")
+    try:
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _arch(args: argparse.Namespace, space: ArchSpace) -> Arch:

@@ -21,6 +21,7 @@ def chosen_setups(words: Sequence[str], host: FleetHost, wait_s: float) -> list[
     """
     if words:
         setups = [_setup(word) for word in words]
+        _check_once([setup.device_id for setup in setups])
         views = host.wait_for_devices([setup.device_id for setup in setups], wait_s)
         return [replace(s, profile=profile_of(v)) for s, v in zip(setups, views, strict=True)]
     views = [v for v in host.devices() if v.online and v.facts is not None and v.facts.measure]
@@ -51,8 +52,17 @@ def chosen_budgets(words: Sequence[str], devices: Sequence[str]) -> dict[str, Bu
     return found
 
 
+def _check_once(names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CampaignError(
+            f"--device: expected each device once, got {', '.join(twice)} more often; name it "
+            f"once, with the threads that are wanted"
+        )
+
+
 def _setup(word: str) -> DeviceSetup:
     name, equals, threads = word.partition("=")
-    if equals and not (threads.isdigit() and int(threads) > 0):
+    if equals and not (threads.isdecimal() and int(threads) > 0):
         raise CampaignError(f"--device {word}: expected ID=THREADS with THREADS >= 1")
     return DeviceSetup(name, int(threads) if equals else 1)

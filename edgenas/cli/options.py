@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgenas.campaign.training import TrainOptions
+
+MAX_WAIT_S = 86_400.0
 
 type Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -85,6 +88,19 @@ def training_options(args: argparse.Namespace) -> TrainOptions:
     return TrainOptions(args.data, args.data_root, args.preset, args.recipe, overrides, args.seed)
 
 
+def seconds(text: str) -> float:
+    """A time to wait; a type of argparse, which words the error.
+
+    Raises:
+        ValueError: it is no number of seconds.
+    """
+    value = float(text)
+    if not 0 <= value <= MAX_WAIT_S:
+        raise ValueError
+    return value
+
+
 def command_line() -> str:
-    """What the user typed, for the records."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """What the user typed, for the records: without the password of a broker."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return shlex.join(re.sub(r"://[^@\s]*@", "://***@", word) for word in words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgenas.cli.options import Subparsers, add_broker, add_budget, add_devices, add_run
+from edgenas.cli.options import Subparsers, add_broker, add_budget, add_devices, add_run, seconds
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -27,7 +27,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument("--sessions", type=int, default=3, help="measurements of a finalist (3)")
     parser.add_argument("--final-level", default="certify", help="of finalists (certify)")
     parser.add_argument(
-        "--wait", type=float, default=10.0, metavar="S", help="wait this long for devices (10)"
+        "--wait", type=seconds, default=10.0, metavar="S", help="wait this long for devices (10)"
     )
     parser.set_defaults(run=run)
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         for device, budget in given.items():
             if bench.study.budgets().get(device) != budget:
                 bench.study.set_budget(device, budget)
-        save_setups(folder, setups, finals)
+        save_setups(folder, bench.study, setups, finals)
         measurer, space = bench.measurer(host), bench.checkpoint.space
         for setup in setups:
             budget = establish_budget(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from edgenas.cli.options import Subparsers, add_broker, add_run
+from edgenas.cli.options import Subparsers, add_broker, add_run, seconds
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -19,7 +19,7 @@ def add_parser(commands: Subparsers) -> None:
     )
     add_run(parser)
     add_broker(parser, required=True)
-    parser.add_argument("--wait", type=float, default=30.0, metavar="S", help="for devices (30)")
+    parser.add_argument("--wait", type=seconds, default=30.0, metavar="S", help="for devices (30)")
     parser.set_defaults(run=run)
 
 

@@ -29,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from edgenas.campaign.rundir import RunDir
     from edgenas.campaign.training import scorer_of, train_run
     from edgenas.cli.display import Display
+    from edgenas.fleet.keys import ensure_keys
 
     folder = RunDir(args.out)
     with Display(Console(stderr=True)) as display:
@@ -43,5 +44,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{name} subnet: {100 * found.accuracy:.2f} % of the search split by its INT8 "
                 f"bytes, {found.exported.size_bytes / 1024:.0f} KiB, {found.macs / 1e6:.2f} MMAC"
             )
+        key, _ = ensure_keys(folder.keys).verify  # now, for devices are started before `ship`
+        display.note(f"devices take releases of this run if started with --verify-key {key}")
     print(folder.checkpoint)
     return 0

@@ -138,6 +138,16 @@ class DeployDesk:
                 self._publish(place, replace(wish, rev=reported + 1))
             elif reported < wish.rev:
                 self._post.wish(*place, wish)
+            elif self._ended_unheard(place, wish):
+                self._publish(place, replace(wish, rev=wish.rev + 1))
+
+    def _ended_unheard(self, place: Place, wish: Wish) -> bool:
+        """Whether the device has ended what is still open here: another host took its report."""
+        state = self._roster.view(place[0]).state
+        slot = None if state is None else state.slots.get(place[1])
+        if slot is None or slot.deployment is None or slot.phase != "IDLE":
+            return False
+        return slot.deployment == wish.deployment and wish.deployment in self._open
 
     def knows(self, deployment_id: str) -> bool:
         """Whether a deployment of that id was ever offered here."""

@@ -23,7 +23,7 @@ from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.codec import encode
 from firmware_bridge.wire.errors import PacketLimitError
-from firmware_bridge.wire.link import Connected, Link, LinkEvent, Received, Will
+from firmware_bridge.wire.link import Connected, Disconnected, Link, LinkEvent, Received, Will
 from firmware_bridge.wire.messages import HostState
 from firmware_bridge.wire.topics import Topics
 from firmware_bridge.wire.values import KIB
@@ -138,6 +138,8 @@ class FleetEngine:
     def _handle(self, event: LinkEvent) -> None:
         if isinstance(event, Received):
             self.reception.take(event)
+        elif isinstance(event, Disconnected) and event.taken_over:
+            self._give_way()
         elif isinstance(event, Connected):
             self._check_packet_limit(event.max_packet_bytes)
             with self.changed:
@@ -155,6 +157,19 @@ class FleetEngine:
                 self.changed.notify_all()
             dues = [part.next_due_s() for part in parts]
         return min((due for due in dues if due is not None), default=None)
+
+    def _give_way(self) -> None:
+        """Two hosts of one fleet would throw each other off the broker for ever: the older ends.
+
+        Raises:
+            FleetStoppedError: Always.
+        """
+        self._greeted = False  # the other one speaks for the host now
+        self._link.close()
+        raise FleetStoppedError(
+            f"expected to be the only host of fleet {self._fleet!r}, another one has connected; "
+            "let one end before the next begins, or give each its own --fleet with its devices"
+        )
 
     def _check_packet_limit(self, limit_bytes: int | None) -> None:
         if limit_bytes is not None and limit_bytes < self._packet_bytes:

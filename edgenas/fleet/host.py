@@ -29,6 +29,12 @@ class FleetHost:
 
     A host that starts on the journal of an earlier one goes on with its jobs, deployments and
     outcomes. Journal and shelf stay the caller's to close.
+
+    Attributes:
+        fleet: Name of the fleet.
+        shelf: The blobs.
+        journal_id: Tells this journal from all others. A caller that chooses ids of jobs makes it
+            part of them: a device answers an id that it knows with the answer that it gave before.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class FleetHost:
         """
         self.fleet = check_name(fleet, "fleet")
         self.shelf = shelf
+        self.journal_id = journal.identity()
         self._journal = journal
         self._clock = clock or SystemClock()
         self._engine = FleetEngine(link, fleet, shelf, journal, self._clock, timers or HostTimers())
@@ -65,8 +72,10 @@ class FleetHost:
 
     def close(self) -> None:
         """Say that the host is gone and end its threads; the outcome handed out last is taken."""
-        self._take_handed_out()
-        self._engine.shut()
+        try:
+            self._take_handed_out()
+        finally:
+            self._engine.shut()
 
     def __enter__(self) -> Self:
         self.open()

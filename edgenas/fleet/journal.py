@@ -13,6 +13,7 @@ from edgenas.fleet.deployment_log import DeploymentLog
 from edgenas.fleet.device_log import DeviceLog
 from edgenas.fleet.errors import FleetJournalError
 from edgenas.fleet.job_log import JobLog
+from firmware_bridge.wire.values import new_id
 
 
 class FleetJournal:
@@ -53,6 +54,13 @@ class FleetJournal:
                 f"expected the journal of fleet {fleet!r} at {self.path}, got that of {known!r}; "
                 "name another journal file or another fleet"
             )
+
+    def identity(self) -> str:
+        """The id of this journal, made at its first use (32 hex digits)."""
+        with self.transaction():
+            self._database.rows("INSERT OR IGNORE INTO identity VALUES ('journal', ?)", new_id())
+            (found,) = self._database.rows("SELECT value FROM identity WHERE name='journal'")[0]
+        return cast(str, found)
 
     def count_start(self, wall_ms: int) -> int:
         """Count one more start of a host; returns how many there have been."""

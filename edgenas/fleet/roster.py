@@ -5,6 +5,7 @@ to the desks.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edgenas.fleet.clock import Clock
@@ -111,9 +112,18 @@ class Roster:
 
     def hear_facts(self, device_id: str, facts: Facts) -> None:
         """Take facts in; durable before it returns if they are new."""
-        if self._facts.get(device_id) != facts:
-            self._journal.devices.add_facts(device_id, encode(facts), self._clock.wall_ms())
-            self._facts[device_id] = facts
+        before = self._facts.get(device_id)
+        if before == facts:
+            return
+        self._journal.devices.add_facts(device_id, encode(facts), self._clock.wall_ms())
+        self._facts[device_id] = facts
+        changed = [] if before is None else _changed(before.fingerprint, facts.fingerprint)
+        if changed:
+            _log.warning(
+                "device %s: %s changed; latencies from before cannot be compared with new ones",
+                device_id,
+                ", ".join(changed),
+            )
 
     def doubt_all(self) -> list[str]:
         """After a break of the host's own connection: believe nobody without a live word.
@@ -158,6 +168,12 @@ class Roster:
             device_id, after.install_id or "", after.sess, after.boot_id, change.value
         )
         self._journal.devices.add_sighting(sighting, self._clock.wall_ms())
+
+
+def _changed(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
+    """What a fingerprint says otherwise than before; what was not known before does not count."""
+    known = (name for name, value in before.items() if value is not None)
+    return sorted(name for name in known if now.get(name) != before[name])
 
 
 def _remembered(before: Presence, sighting: Sighting) -> Presence:

@@ -20,6 +20,7 @@ from firmware_bridge.agent.clock import Clock, clock_synced
 from firmware_bridge.agent.daemon import Daemon, Parts
 from firmware_bridge.agent.deploy_desk import DeployDesk
 from firmware_bridge.agent.holds import read_holds
+from firmware_bridge.agent.idle_temperature import IdleTemperature
 from firmware_bridge.agent.inbox import Inbox
 from firmware_bridge.agent.job_desk import JobDesk, JobRules
 from firmware_bridge.agent.mailbox import Mailbox
@@ -33,6 +34,7 @@ from firmware_bridge.agent.settings import MIB, AgentSettings
 from firmware_bridge.agent.worker import Worker
 from firmware_bridge.bench import supervise
 from firmware_bridge.bench.plan import GoldenFile, MeasurePlan
+from firmware_bridge.bench.sensors import Sensors
 from firmware_bridge.facts import read_board
 from firmware_bridge.machine_lock import MachineLock, default_lock_path
 from firmware_bridge.slots import Slots
@@ -43,6 +45,8 @@ from firmware_bridge.wire.link import Link
 from firmware_bridge.wire.messages import Hold
 from firmware_bridge.wire.signing import can_verify, load_verify_key
 from firmware_bridge.wire.topics import Topics
+
+SYS_ROOT = Path("/sys")
 
 
 class Assembly:
@@ -82,6 +86,8 @@ class Assembly:
         self._post = Post(link, self._topics, settings.device_id, self._clock.stamp)
         self._answers = Answers(self._journal, self._post, settings.resend_s)
         self._board = read_board()
+        self._idle = IdleTemperature(lambda: Sensors(SYS_ROOT).read().temp_c)
+        self._machine_lock = MachineLock(settings.lock_path or default_lock_path(os.environ))
         self.daemon = Daemon(self._parts(link))
 
     def close(self) -> None:
@@ -105,9 +111,12 @@ class Assembly:
             answers=self._answers,
             presence=Presence(self._settings, self._journal, self._slots, self._board),
             jobs=JobDesk(self._journal, self._answers, self._post, self._job_rules()),
-            job_runner=JobRunner(self._puller, self._measure(), self._worker.check),
+            job_runner=JobRunner(
+                self._puller, self._measure, self._worker.check, lambda: self._idle.temp_c
+            ),
             deployments=self._deploy_desk(book),
             holds=self._holds,
+            idle=self._idle,
             keyids=tuple(self._keys),
             probe_runtime=partial(supervise.probe_runtime, argv, cancelled=self._worker.cancelled),
         )
@@ -127,7 +136,7 @@ class Assembly:
             slots=self._slots,
             blobs=self._blobs,
             make_puller=self._puller,
-            measure=self._measure(),
+            measure=self._measure,
             self_test=self._self_test,
             view=self._view,
             check=self._worker.check,
@@ -155,12 +164,13 @@ class Assembly:
         silence_s = self._settings.silence_s
         return Puller(self._blobs, self._mailbox, self._post.ask, check, silence_s)
 
-    def _measure(self) -> Callable[[MeasurePlan], supervise.MeasureOutcome]:
-        path = self._settings.lock_path or default_lock_path(os.environ)
-        return partial(
-            supervise.measure,
+    def _measure(self, plan: MeasurePlan, lock_timeout_s: float) -> supervise.MeasureOutcome:
+        return supervise.measure(
+            plan,
             argv_prefix=self._settings.worker_argv,
-            lock=MachineLock(path),
+            lock=self._machine_lock,
+            lock_timeout_s=lock_timeout_s,
+            known_runtime=self._journal.last_runtime() or None,
             cancelled=self._worker.cancelled,
         )
 

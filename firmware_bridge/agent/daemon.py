@@ -6,12 +6,14 @@ their desks, long work to the worker, and the building of all these to `assembly
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ParamSpec
 
 from firmware_bridge.agent.answers import Answers
 from firmware_bridge.agent.deploy_desk import DeployDesk, Step
+from firmware_bridge.agent.idle_temperature import IdleTemperature
 from firmware_bridge.agent.inbox import Inbox, Stop
 from firmware_bridge.agent.intake import Intake
 from firmware_bridge.agent.job_desk import JobDesk
@@ -42,6 +44,7 @@ from firmware_bridge.wire.topics import Address, Topics
 from firmware_bridge.wire.values import CHUNK_BYTES, KIB
 
 TICK_S = 1.0
+MAX_UNWRITTEN = 16
 WORKER_CLOSE_S = 15.0
 PROBE = "runtime probe"
 
@@ -68,6 +71,7 @@ class Parts:
     job_runner: JobRunner
     deployments: DeployDesk
     holds: Callable[[], tuple[Hold, ...]]
+    idle: IdleTemperature
     keyids: tuple[str, ...]
     probe_runtime: Callable[[], RuntimeProbe]
 
@@ -86,6 +90,7 @@ class Daemon:
         self._job_id: str | None = None
         self._step: Step | None = None
         self._unfiled: tuple[str, Measurement | JobFailed] | None = None
+        self._unwritten: deque[Received] = deque(maxlen=MAX_UNWRITTEN)
         self._said: State | None = None
         self._next_tick_s = 0.0
 
@@ -106,7 +111,7 @@ class Daemon:
 
     def _handle(self, event: object) -> None:
         if isinstance(event, Received):
-            self._intake.take(event)
+            self._take_in(event)
         elif isinstance(event, Finished):
             self._on_finished(event)
         elif isinstance(event, Connected):
@@ -116,6 +121,21 @@ class Daemon:
             _log.warning("no connection: %s", event.reason)
         elif isinstance(event, Stop):
             self._stopping = True
+
+    def _take_in(self, received: Received) -> None:
+        """Hand a message on; one that a full disk keeps from being written down is kept here."""
+        try:
+            self._intake.take(received)
+        except StoreError:
+            self._unwritten.append(received)
+            raise
+
+    def _catch_up(self) -> None:
+        """Take in what came while nothing could be written down."""
+        while self._unwritten:
+            self._intake.take(self._unwritten[0])
+            self._unwritten.popleft()
+            self._use.presence.troubles.standing.pop("store", None)
 
     def _guarded(self, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Do one thing; whatever is wrong with it is reported and never ends the daemon."""
@@ -197,6 +217,7 @@ class Daemon:
             self._start_job(*found)
 
     def _start_job(self, job_id: str, order: JobOrder) -> None:
+        self._use.presence.troubles.standing.pop("store", None)  # the journal took its start
         self._job_id = job_id
         self._use.worker.start(f"job {job_id}", lambda: self._use.job_runner.run(order))
 
@@ -235,7 +256,9 @@ class Daemon:
         now_s = self._clock()
         if now_s >= self._next_tick_s:
             self._next_tick_s = now_s + TICK_S
+            self._use.idle.tick(busy=self._use.worker.busy)
             self._file()
+            self._catch_up()
             self._use.jobs.expire_waiting()
             self._use.answers.tick(now_s, self._connected and self._host.online)
         self._say_state()

@@ -74,11 +74,14 @@ class JobDesk:
         self._journal.jobs.restart_running()
 
     def receive(self, job_id: str, job: MeasureJob, request: bytes) -> None:
-        """A job has come, perhaps not for the first time."""
+        """A job has come, perhaps not for the first time.
+
+        One that ended so long ago that its answer is forgotten is carried out once more.
+        """
         if self._answers.repeat(job_id):
             return
         known = self._journal.jobs.get(job_id)
-        if known is not None:
+        if known is not None and known.state != DONE:
             self._tell(job_id, "MEASURING" if known.state == RUNNING else "QUEUED", None)
             return
         full = len(self._journal.jobs.open_jobs()) >= MAX_WAITING

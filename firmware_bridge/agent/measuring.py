@@ -17,7 +17,7 @@ from firmware_bridge.wire.messages import EventState, JobFailed, MeasureJob, Mea
 from firmware_bridge.wire.values import BlobRef
 
 Tell = Callable[[EventState, int | None], None]
-Measure = Callable[[MeasurePlan], Measurement | JobFailed]
+Measure = Callable[[MeasurePlan, float], Measurement | JobFailed]
 MakePuller = Callable[[Callable[[], None]], Puller]
 
 
@@ -46,19 +46,23 @@ class JobRunner:
         make_puller: MakePuller,
         measure: Measure,
         check: Callable[[], None],
+        idle_temp_c: Callable[[], float | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Wire the runner up.
 
         Args:
             make_puller: Builds the puller of a job around its own stop check.
-            measure: Runs a plan to its verdict.
+            measure: Runs a plan to its verdict; told how long to wait for the machine's lock, in
+                seconds.
             check: Raises if the worker was told to stop.
+            idle_temp_c: Temperature of the idle board, degrees Celsius, None if unknown.
             clock: Monotonic seconds.
         """
         self._make_puller = make_puller
         self._measure = measure
         self._check = check
+        self._idle_temp_c = idle_temp_c
         self._clock = clock
 
     def run(self, order: JobOrder) -> Measurement | JobFailed:
@@ -73,9 +77,11 @@ class JobRunner:
         job = order.job
         reference = paths[job.reference.sha256] if job.reference else None
         golden = paths[job.golden.input.sha256] if job.golden else None
-        plan = plan_for_job(job, paths[job.model.sha256], reference, golden)
+        plan = plan_for_job(
+            job, paths[job.model.sha256], reference, golden, idle_temp_c=self._idle_temp_c()
+        )
         order.tell("MEASURING", None)
-        return self._measure(plan)
+        return self._measure(plan, order.deadline_s - self._clock())
 
     def _fetch(self, order: JobOrder) -> dict[str, Path]:
         def check() -> None:

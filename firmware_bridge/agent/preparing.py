@@ -15,21 +15,22 @@ from typing import Any
 from firmware_bridge.agent.acceptance import Accepted, DeviceView, Rejected, judge
 from firmware_bridge.agent.book import DeploymentBook, Ending
 from firmware_bridge.agent.failures import code_of
-from firmware_bridge.agent.measuring import MakePuller
+from firmware_bridge.agent.measuring import MakePuller, Measure
 from firmware_bridge.agent.progress import Progress
 from firmware_bridge.agent.trial import judge_trial, trial_of, trial_plan
 from firmware_bridge.agent.worker import Cancelled
-from firmware_bridge.bench.plan import GoldenFile, MeasurePlan
+from firmware_bridge.bench.plan import GoldenFile
 from firmware_bridge.bench.supervise import SelfTest
 from firmware_bridge.slots import FILE_NAMES, Slots
 from firmware_bridge.store.blobs import BlobStore
 from firmware_bridge.wire.codec import decode
 from firmware_bridge.wire.errors import BlobCorruptError, BlobStalledError, WireError
-from firmware_bridge.wire.messages import ErrorNote, JobFailed, Measurement, Wish
+from firmware_bridge.wire.messages import ErrorNote, Measurement, Wish
 from firmware_bridge.wire.release import ReleaseManifest
 from firmware_bridge.wire.values import BlobRef
 
 STALL_TRIES = 3
+TRIAL_LOCK_S = 120.0  # the host gives a deployment up that is silent for five minutes
 
 SelfTester = Callable[[Path, GoldenFile | None, int], SelfTest]
 
@@ -54,7 +55,7 @@ class Instruments:
     slots: Slots
     blobs: BlobStore
     make_puller: MakePuller
-    measure: Callable[[MeasurePlan], Measurement | JobFailed]
+    measure: Measure
     self_test: SelfTester
     view: Callable[[], DeviceView]
     check: Callable[[], None]
@@ -123,7 +124,8 @@ class Preparing:
         row = self._use.book.journal.slots.get(slot)
         incumbent = self._use.slots.model(row.committed) if row.committed else None
         model = self._use.slots.model(manifest.bundle_id())
-        outcome = self._use.measure(trial_plan(trial, model, incumbent, probe))
+        plan = trial_plan(trial, model, incumbent, probe)
+        outcome = self._use.measure(plan, TRIAL_LOCK_S)
         self._use.check()
         failure = judge_trial(outcome, manifest.limits)
         if isinstance(outcome, Measurement):

@@ -5,6 +5,7 @@ recognised. Leaves publishing to `post`.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from firmware_bridge.agent.settings import AgentSettings
@@ -111,6 +112,7 @@ class Presence:
         }
 
 
+@cache
 def agent_version() -> str:
     """Version of the installed distribution."""
     try:

@@ -11,7 +11,6 @@ import os
 import selectors
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -142,7 +141,7 @@ def run_child(
     """
     receiver, sender = os.pipe()
     try:
-        with tempfile.TemporaryFile() as stdin:
+        with os.fdopen(os.memfd_create("request"), "w+b") as stdin:  # needs no room on a disk
             body = dict(request) | {"answer_fd": sender, "parent": os.getpid()}
             stdin.write(json.dumps(body).encode())
             stdin.seek(0)

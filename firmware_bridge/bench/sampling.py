@@ -8,7 +8,6 @@ here; which functions are timed, which clock counts and what the samples mean is
 from __future__ import annotations
 
 import math
-import statistics
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Literal
 from firmware_bridge.bench.sensors import Reading
 from firmware_bridge.wire.levels import MAX_LEG_SAMPLES, MIN_LEG_SAMPLES
 from firmware_bridge.wire.measured import Leg
+from firmware_bridge.wire.statistics import quantile
 
 Letter = Literal["R", "C"]
 
@@ -133,7 +133,7 @@ class Sampler:
             times.append(end - start)
             if end >= self._stop_ns:
                 break
-        return statistics.median(times)
+        return quantile(sorted(times), 50)
 
     def _settled_round(self, number: int, leg_samples: int) -> list[Leg]:
         """One round, repeated at most twice while something disturbs it; the calmest one counts."""
@@ -224,7 +224,7 @@ class _Steadiness:
 def mean_khz(legs: list[Leg]) -> float | None:
     """Mean frequency over legs, kHz; None if it was never readable."""
     values = [leg.freq_khz for leg in legs if leg.freq_khz is not None]
-    return statistics.fmean(values) if values else None
+    return sum(values) / len(values) if values else None
 
 
 def _preempted(legs: list[Leg]) -> int:

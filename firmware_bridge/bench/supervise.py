@@ -101,7 +101,7 @@ def measure(
         plan: What and how.
         argv_prefix: How to start Python here; an emulator may stand before it.
         lock: Keeps other measurements of this machine away; None takes no lock.
-        lock_timeout_s: Longest wait for the lock.
+        lock_timeout_s: Longest wait for the lock, over all tries at a quiet moment.
         proc_root, sys_root: Where board, load and sensors are read.
         known_runtime: Label for the fingerprint if no child gets as far as proving one.
         cancelled: Polled ten times a second.
@@ -216,7 +216,9 @@ def _measure_when_fit(
         return _give_up(attempted, unfit)
     pauses_s = [*preflight.RETRY_PAUSES_S]
     while True:
-        with lock.hold(lock_timeout_s, around.cancelled) if lock else nullcontext(0.0):
+        left_s = max(lock_timeout_s, 0.0)
+        with lock.hold(left_s, around.cancelled) if lock else nullcontext(0.0) as waited_s:
+            lock_timeout_s -= waited_s
             unfit = preflight.check_load(plan, around)
             attempted.waiting_ms = _elapsed_ms(started)
             if unfit is None:

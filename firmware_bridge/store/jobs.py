@@ -47,10 +47,10 @@ class JobLog:
         return _row(rows[0]) if rows else None
 
     def add(self, job_id: str, request: bytes, received_s: float, boot_id: str) -> None:
-        """Remember a job that has just arrived, as QUEUED behind all others."""
+        """Remember a job that has just arrived: QUEUED behind all others, at its first attempt."""
         self._database.rows(
-            "INSERT INTO jobs VALUES (?, (SELECT coalesce(max(position), 0) + 1 FROM jobs),"
-            " ?, ?, 1, 0, ?, ?)",
+            "INSERT OR REPLACE INTO jobs VALUES"
+            " (?, (SELECT coalesce(max(position), 0) + 1 FROM jobs), ?, ?, 1, 0, ?, ?)",
             *(job_id, QUEUED, request, received_s, boot_id),
         )
 

@@ -11,6 +11,7 @@ import ssl
 from dataclasses import dataclass
 
 UNSUPPORTED_VERSION = 0x84
+SESSION_TAKEN_OVER = 0x8E
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ _REFUSALS = {
     0x89: "the broker is busy; wait",
     0x8A: "this client is banned; ask the broker's operator",
     0x8C: "check how the broker authenticates clients",
-    0x8E: "another client uses this client id; give each its own",
+    SESSION_TAKEN_OVER: "another client uses this client id; give each its own",
     0x95: "raise max_packet_size at the broker",
     0x97: "raise the broker's quota",
     0x9F: "the broker limits connection attempts; wait",

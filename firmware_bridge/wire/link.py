@@ -31,9 +31,12 @@ class Disconnected:
 
     Attributes:
         reason: Cause in words, without credentials.
+        taken_over: Another client has connected under this one's id; reconnecting throws it out
+            in turn.
     """
 
     reason: str
+    taken_over: bool = False
 
 
 @dataclass(frozen=True)

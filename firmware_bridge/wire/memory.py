@@ -86,7 +86,7 @@ class MemoryBroker:
             session_present = link.client_id in self._sessions
             session = self._sessions.setdefault(link.client_id, _Session())
             if session.link is not None and session.link is not link:
-                self._detach(session.link, "another client took the id over")
+                self._detach(session.link, "another client took the id over", taken_over=True)
             session.link = link
             link.went_up(Connected(session_present, self.max_packet_bytes))
             waiting, session.waiting = session.waiting, []
@@ -138,9 +138,9 @@ class MemoryBroker:
         session = self._sessions.get(link.client_id)
         return session is not None and session.link is link
 
-    def _detach(self, link: MemoryLink, reason: str) -> None:
+    def _detach(self, link: MemoryLink, reason: str, *, taken_over: bool = False) -> None:
         self._sessions[link.client_id].link = None
-        link.went_down(reason)
+        link.went_down(reason, taken_over=taken_over)
 
     def _hand_over(self, session: _Session, message: Outgoing) -> None:
         if session.link is None:
@@ -247,14 +247,14 @@ class MemoryLink(Link):
             self._online = True
         self.enqueue(event)
 
-    def went_down(self, reason: str) -> None:
+    def went_down(self, reason: str, *, taken_over: bool = False) -> None:
         """Told by the broker: no longer connected."""
         with self._lock:
             self._online = False
             self._ready.clear()
         self.pending.drop_fleeting()
         if not self._closed:
-            self.enqueue(Disconnected(reason))
+            self.enqueue(Disconnected(reason, taken_over))
 
     def enqueue(self, event: LinkEvent) -> None:
         """Told by the broker: something for the sink."""

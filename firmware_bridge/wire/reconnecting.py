@@ -210,7 +210,8 @@ class ReconnectingLink(Link):
         self.outgoing.drop_fleeting()
         if not self.closing.is_set():
             _logger.warning("link %s: %s: %s", self.client_id, self._address, trouble)
-            self.emit(Disconnected(str(trouble)))
+            taken_over = trouble.code == broker_errors.SESSION_TAKEN_OVER
+            self.emit(Disconnected(str(trouble), taken_over))
 
     def _pause(self, wake: socket.socket, delay_s: float) -> None:
         self.closing.wait(delay_s)

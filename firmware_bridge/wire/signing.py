@@ -2,8 +2,9 @@
 
 Follows the DSSE v1 pre-authentication encoding (github.com/secure-systems-lab/dsse) and
 RFC 8032; the envelope spells the type ``payload_type``. This is the only module that
-imports cryptography. Where it is missing the module still imports, but nothing verifies:
-there is no unsigned mode. What the signed bytes mean is left to ``release``.
+imports cryptography, and not before it is needed: a daemon may idle for weeks, and that
+package takes about 9 MiB of a small board. Where it is missing the module still imports, but
+nothing verifies: there is no unsigned mode. What the signed bytes mean is left to ``release``.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import binascii
 import hashlib
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from firmware_bridge.wire.errors import (
     DecodeError,
@@ -26,27 +28,21 @@ from firmware_bridge.wire.errors import (
 )
 from firmware_bridge.wire.values import CONTROL_CAP_BYTES, MANIFEST_CAP_BYTES
 
-try:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
-        Ed25519PrivateKey,
-        Ed25519PublicKey,
-    )
-
-    _MISSING: str | None = None
-except ImportError as error:
-    _MISSING = str(error)
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 SIGNATURES_CAP = 4
 KEY_FILE_CAP_BYTES = 4096
+# SubjectPublicKeyInfo of Ed25519 (RFC 8410): these bytes, then the raw key
+_PUBLIC_PREFIX = bytes.fromhex("302a300506032b6570032100")
+_PUBLIC_BEGIN, _PUBLIC_END = b"-----BEGIN PUBLIC KEY-----", b"-----END PUBLIC KEY-----"
 
 
 def can_verify() -> bool:
-    """Whether signatures can be checked here (the cryptography package is present)."""
-    return _MISSING is None
+    """Whether signatures can be checked here (the cryptography package is installed)."""
+    return find_spec("cryptography") is not None
 
 
 def key_id(public: bytes) -> str:
@@ -71,6 +67,8 @@ class SigningKey:
             VerifierMissingError: The cryptography package is missing.
         """
         _check_present()
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
@@ -82,11 +80,15 @@ class SigningKey:
             SignatureInvalidError: The file holds no such key.
         """
         _check_present()
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
         raw = _read_key_file(path)
         if path.stat().st_mode & 0o077:
             raise StoreError(f"{path}: expected a key only its owner may read; run chmod 600")
         try:
-            private = serialization.load_pem_private_key(raw, password=None)
+            private = load_pem_private_key(raw, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise SignatureInvalidError(f"{path}: expected an Ed25519 key: {error}") from error
         if not isinstance(private, Ed25519PrivateKey):
@@ -99,6 +101,8 @@ class SigningKey:
         Raises:
             StoreError: The file exists, or cannot be written.
         """
+        from cryptography.hazmat.primitives import serialization
+
         raw = self._private.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -112,14 +116,14 @@ class SigningKey:
         Raises:
             StoreError: The file exists, or cannot be written.
         """
-        raw = self._private.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        _write_new(path, raw, 0o644)
+        body = base64.b64encode(_PUBLIC_PREFIX + self.public_bytes)
+        _write_new(path, b"\n".join((_PUBLIC_BEGIN, body, _PUBLIC_END, b"")), 0o644)
 
     @property
     def public_bytes(self) -> bytes:
         """Raw public key, 32 B."""
+        from cryptography.hazmat.primitives import serialization
+
         return self._private.public_key().public_bytes(
             serialization.Encoding.Raw, serialization.PublicFormat.Raw
         )
@@ -152,15 +156,17 @@ def load_verify_key(path: Path) -> tuple[str, bytes]:
         StoreError: The file cannot be read.
         SignatureInvalidError: The file holds no Ed25519 public key.
     """
-    _check_present()
-    raw = _read_key_file(path)
+    _, begin, rest = _read_key_file(path).partition(_PUBLIC_BEGIN)
+    body, end, _ = rest.partition(_PUBLIC_END)
+    if not begin or not end:
+        raise SignatureInvalidError(f"{path}: expected a PEM public key, got none in the file")
     try:
-        public = serialization.load_pem_public_key(raw)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise SignatureInvalidError(f"{path}: expected an Ed25519 key: {error}") from error
-    if not isinstance(public, Ed25519PublicKey):
+        info = base64.b64decode(b"".join(body.split()), validate=True)
+    except binascii.Error as error:
+        raise SignatureInvalidError(f"{path}: expected a PEM public key: {error}") from error
+    key = info.removeprefix(_PUBLIC_PREFIX)
+    if len(key) != KEY_BYTES or len(info) != len(_PUBLIC_PREFIX) + KEY_BYTES:
         raise SignatureInvalidError(f"{path}: expected an Ed25519 key, got another kind")
-    key = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return key_id(key), key
 
 
@@ -206,8 +212,13 @@ def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
 
 
 def _check_present() -> None:
-    if _MISSING is not None:
-        raise VerifierMissingError(f"signatures need the cryptography package: {_MISSING}")
+    """Make sure that cryptography can be imported, not only that it is there."""
+    try:
+        import cryptography.hazmat.primitives.asymmetric.ed25519  # noqa: F401
+    except ImportError as error:
+        raise VerifierMissingError(
+            f"signatures need the cryptography package, got: {error}; install it"
+        ) from error
 
 
 def _take_apart(envelope: Mapping[str, Any]) -> tuple[bytes, str, list[tuple[str, bytes]]]:
@@ -243,6 +254,9 @@ def _decoded(source: Mapping[str, Any], name: str) -> bytes:
 
 
 def _is_valid(key: bytes, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     if len(key) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         return False
     try:

@@ -1,9 +1,12 @@
 """The measuring lock excludes other processes and threads, and dies with its holder."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,50 @@ def test_waiting_ends_when_the_lock_comes_free(path: Path) -> None:
 
     with child, MachineLock(path, pause=let_go).hold(30):
         assert len(pauses) == 1
+
+
+def test_a_holder_that_comes_back_at_once_does_not_overtake_who_waits(path: Path) -> None:
+    order: list[str] = []
+    waits = threading.Event()
+
+    def wait() -> None:
+        with MachineLock(path, pause=lambda _: waits.set()).hold(60):
+            order.append("the one that waited")
+
+    waiter = threading.Thread(target=wait)
+    with MachineLock(path).hold(0):
+        waiter.start()
+        assert waits.wait(60)
+    with MachineLock(path).hold(60):
+        order.append("the one that came back")
+    waiter.join()
+    assert order == ["the one that waited", "the one that came back"]
+
+
+def test_the_turn_of_a_killed_waiter_goes_to_the_next(path: Path) -> None:
+    with MachineLock(path).hold(0):
+        child = subprocess.Popen(
+            [sys.executable, "-c", HOLD.replace("hold(0)", "hold(60)"), str(path)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        turn = path.with_name("lock.next")
+        while not turn.exists() or _is_free(turn):
+            assert child.poll() is None
+            time.sleep(0.01)
+        child.kill()
+        child.wait()
+    with MachineLock(path).hold(0):
+        pass
+
+
+def _is_free(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def test_two_locks_of_one_process_exclude_each_other(path: Path) -> None:

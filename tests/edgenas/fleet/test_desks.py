@@ -1,7 +1,11 @@
 """Deadlines of jobs, transfers and deployments against a clock that the test turns by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from edgenas.fleet.clock import SystemClock
 from edgenas.fleet.deployments import Progress, gives_up, step
 from edgenas.fleet.job_desk import JobDesk
 from edgenas.fleet.jobs import MeasureSpec, build_job, patience_s
@@ -10,7 +14,11 @@ from edgenas.fleet.post import Post
 from edgenas.fleet.roster import Roster
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
-from firmware_bridge.wire.messages import Event, MeasureJob, State
+from firmware_bridge.bench.plan import STARTUP_MS
+from firmware_bridge.bench.preflight import RETRY_PAUSES_S
+from firmware_bridge.wire.levels import LEVELS
+from firmware_bridge.wire.messages import Event, Facts, MeasureJob, State
+from tests.edgenas.fleet.conftest import PATIENT, Lab
 
 TIMERS = HostTimers(lost_after_s=10, job_slack_s=5, step_s=300, outer_s=1800, offer_ttl_s=1000)
 DEVICE, JOB = "dev-1", "a" * 32
@@ -150,3 +158,35 @@ def test_time_in_staged_does_not_count() -> None:
     for second in range(10_100, 11_900, 100):
         activating = step(activating, "PROBATION", float(second))
     assert gives_up(activating, TIMERS) == (11_810.0, "TIMED_OUT")
+
+
+def test_a_changed_fingerprint_is_said_and_kept(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    roster = Roster(lab.journal, SystemClock(), PATIENT)
+    before = Facts(
+        profile="pi4", fingerprint={"runtime": None, "governor": "ondemand"}, ram_bytes=1,
+        disk_free_bytes=1, measure=True, can_verify=True,
+    )  # fmt: skip
+    learned = replace(before, fingerprint={"runtime": "litert 2.1", "governor": "ondemand"})
+    upgraded = replace(before, fingerprint={"runtime": "litert 2.2", "governor": "ondemand"})
+    for facts in (before, learned, replace(learned, disk_free_bytes=2)):
+        roster.hear_facts("dev-1", facts)
+    assert caplog.text == ""
+    roster.hear_facts("dev-1", upgraded)
+    assert "dev-1: runtime changed" in caplog.text
+    assert Roster(lab.journal, SystemClock(), PATIENT).view("dev-1").facts == upgraded
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_patience_outlasts_the_longest_silence_of_an_honest_device(
+    level: str, tmp_path: Path
+) -> None:
+    shelf = BlobShelf(tmp_path)
+    job = build_job(MeasureSpec(label="m", model=shelf.add_bytes(b"m"), level=level), shelf)
+    tries = len(RETRY_PAUSES_S) + 1
+    quiet_s = sum(RETRY_PAUSES_S) + tries * job.quiet.window_ms / 1000
+    cooling_s = job.quiet.wait_ms / 1000
+    children_s = 2 * (job.cap_ms + STARTUP_MS) / 1000
+    # the lock is waited for no longer than the lifetime; without a window nothing waits for quiet
+    silence_s = job.ttl_ms / 1000 + cooling_s + children_s
+    silence_s += quiet_s if job.quiet.window_ms else 0.0
+    assert patience_s(job, HostTimers().job_slack_s) > silence_s

@@ -306,3 +306,14 @@ def test_missing_devices_are_named_with_what_to_do(lab: Lab) -> None:
     assert "dev-1" in caught.value.online
     for words in ("dev-3 (never seen)", "edgenas-device run", "--fleet lab"):
         assert words in str(caught.value)
+
+
+def test_a_blob_that_vanished_from_the_shelf_is_missed_until_it_is_put_back(lab: Lab) -> None:
+    host = lab.host()
+    spec = lab.spec()
+    host.submit("dev-1", spec)
+    lab.shelf.path_of(lab.model().sha256).unlink()
+    lab.twin()
+    assert outcome_of(host).failure is not None
+    host.submit("dev-1", lab.spec())  # puts the same bytes there again
+    assert outcome_of(host).measurement is not None

@@ -178,3 +178,37 @@ def test_a_closed_host_is_not_usable(lab: Lab) -> None:
 
 def good_answer() -> Measurement:
     return Measurement(attempt=1, rev=1, verdict="ok", fingerprint_sha256="f" * 64)
+
+
+def test_a_journal_knows_itself_again_and_no_two_are_the_same(lab: Lab, tmp_path: Path) -> None:
+    known = lab.host().journal_id
+    assert lab.restart_host().journal_id == known
+    with closing(FleetJournal(tmp_path / "other.sqlite")) as other:
+        assert other.identity() not in ("", known)
+
+
+def test_a_host_that_was_replaced_ends_and_leaves_its_place_to_the_other(lab: Lab) -> None:
+    twin, older = lab.twin(), lab.host()
+    older.wait_for_devices(["dev-1"], WAIT_S)
+    with closing(FleetJournal(lab.directory / "newer.sqlite")) as journal:
+        link = MemoryLink(lab.broker, f"host-{FLEET}")
+        with FleetHost(link, FLEET, lab.shelf, journal) as newer:
+            with pytest.raises(FleetStoppedError, match="another one has connected"):
+                older.next_outcome(WAIT_S)
+            older.close()
+            newer.wait_for_devices(["dev-1"], WAIT_S)
+            newer.submit("dev-1", lab.spec())
+            assert outcome_of(newer).measurement is not None
+    assert len(twin.received_jobs) == 1
+
+
+def test_a_host_whose_journal_fails_at_the_end_still_lets_go_of_everything(lab: Lab) -> None:
+    lab.twin()
+    host = lab.host()
+    host.submit("dev-1", lab.spec())
+    outcome_of(host)
+    lab.journal.close()
+    with pytest.raises((FleetJournalError, sqlite3.ProgrammingError)):
+        host.close()
+    with pytest.raises(FleetStoppedError, match="closed"):
+        host.devices()

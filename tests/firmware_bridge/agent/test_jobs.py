@@ -2,12 +2,16 @@
 
 import os
 import random
+import sqlite3
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from firmware_bridge.machine_lock import MachineLock
 from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.codec import encode
 from firmware_bridge.wire.messages import (
@@ -20,7 +24,7 @@ from firmware_bridge.wire.messages import (
 )
 from firmware_bridge.wire.values import BlobRef, new_id
 from tests.firmware_bridge.agent.conftest import StartBoard
-from tests.firmware_bridge.agent.host_double import DEVICE, HostDouble
+from tests.firmware_bridge.agent.host_double import DEADLINE_S, DEVICE, HostDouble
 from tests.firmware_bridge.bench import tiny_model
 
 
@@ -345,3 +349,70 @@ def _dying_python(folder: Path, where: str) -> tuple[str, ...]:
         "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
     )
     return (sys.executable, str(script))
+
+
+def test_a_job_does_not_wait_for_the_machine_beyond_its_lifetime(
+    host: HostDouble, start_board: StartBoard, model: bytes, tmp_path: Path
+) -> None:
+    start_board()
+    ref = host.add(model)
+    with MachineLock(tmp_path / "measure.lock").hold(0):
+        failure = failed(host, host.send_job(host.job(ref, ttl_ms=500)))
+    assert failure.code == "LOCKED"
+    assert failure.retryable
+    assert isinstance(host.result(host.send_job(host.job(ref))), Measurement)
+
+
+def test_a_job_whose_answer_is_forgotten_is_carried_out_again(
+    host: HostDouble, start_board: StartBoard, model: bytes, tmp_path: Path
+) -> None:
+    board = start_board()
+    job = host.job(host.add(model))
+    job_id = host.send_job(job)
+    assert isinstance(host.result(job_id), Measurement)
+    board.stop()
+    with closing(sqlite3.connect(tmp_path / "state" / "journal.sqlite")) as journal, journal:
+        (forgotten,) = journal.execute("SELECT count(*) FROM outbox").fetchone()
+        journal.execute("DELETE FROM outbox")
+    assert forgotten == 1
+    start_board()
+    host.send_job(job, job_id)
+    again = host.result(job_id, 2)
+    assert isinstance(again, Measurement), again
+    assert again.attempt == 1
+
+
+def test_an_infeasible_model_is_reported_under_the_fingerprint_of_the_others(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    start_board()
+    good = host.result(host.send_job(host.job(host.add(model))))
+    wrong = host.result(host.send_job(host.job(host.add(b"not a model" * 9))))
+    assert isinstance(good, Measurement)
+    assert isinstance(wrong, Measurement)
+    assert wrong.verdict == "unsupported_op"
+    assert wrong.runtime == good.runtime
+    assert wrong.fingerprint_sha256 == good.fingerprint_sha256
+
+
+def test_a_result_and_a_job_that_the_full_disk_does_not_take_wait_for_room(
+    host: HostDouble, start_board: StartBoard, model: bytes
+) -> None:
+    board = start_board()
+    limit = board.assembly.daemon._use.journal._database.rows
+    many = {"min_samples": 2000, "max_samples": 2000, "min_time_ms": 500}
+    job_id = host.send_job(host.job(host.add(model), **many))
+    host.event(job_id, "MEASURING")
+    limit("PRAGMA max_page_count=1")  # SQLite takes its present size: no page more
+    host.state(lambda state: "full" in (state.error or ""))
+    golden = Golden(host.add(bytes(16)), 1, "00" * 4000)  # a long message, so that it needs pages
+    late_id = host.send_job(host.job(host.add(model), golden=golden))
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not board.assembly.daemon._unwritten:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    assert host.results == []
+    limit("PRAGMA max_page_count=100000")
+    assert isinstance(host.result(job_id), Measurement)
+    assert isinstance(host.result(late_id), Measurement)
+    host.state(lambda state: state.error is None)

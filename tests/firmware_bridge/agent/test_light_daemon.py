@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[3]
-HEAVY = ("numpy", "ai_edge_litert", "tflite_runtime", "torch", "flatbuffers", "edgenas")
+HEAVY = (
+    *("numpy", "ai_edge_litert", "tflite_runtime", "torch", "flatbuffers", "edgenas"),
+    *("cryptography", "statistics", "decimal"),  # megabytes that an idle board can do without
+)
 
 PROGRAM = """
 import importlib, pkgutil, sys

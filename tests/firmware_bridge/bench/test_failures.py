@@ -8,12 +8,14 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from firmware_bridge.bench import preflight
 from firmware_bridge.bench.supervise import measure, probe_runtime, self_test
 from firmware_bridge.machine_lock import MachineLock
 from firmware_bridge.wire.messages import JobFailed, Measurement
@@ -279,3 +281,22 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < until, "what was waited for did not come about"
         time.sleep(0.01)
+
+
+def test_all_tries_at_a_quiet_moment_share_one_wait_for_the_lock(
+    model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted_s: list[float] = []
+
+    class SlowLock(MachineLock):
+        @contextmanager
+        def hold(self, timeout_s: float, cancelled: Callable[[], bool] = bool) -> Iterator[float]:
+            granted_s.append(timeout_s)
+            yield 4.0
+
+    monkeypatch.setattr(preflight, "RETRY_PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(preflight, "check_load", lambda *_: preflight.Unfit("busy", "noise"))
+    outcome = measure(brisk(model_path), lock=SlowLock(Path("unused")), lock_timeout_s=10)
+    assert isinstance(outcome, Measurement)
+    assert outcome.verdict == "busy"
+    assert granted_s == [10, 6, 2, 0]

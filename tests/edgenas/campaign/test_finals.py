@@ -1,0 +1,170 @@
+"""Finalists are measured again until each has its sessions; who wins is judged by those alone."""
+
+from typing import Any
+
+import pytest
+
+from edgenas.campaign.errors import CampaignError, MeasuringError, RunFolderError
+from edgenas.campaign.finals import FinalsPlan, budget_of, certify, decide, finalists_of
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.progress import Silent
+from edgenas.campaign.searching import SearchPlan, search
+from edgenas.campaign.workbench import Workbench
+from edgenas.search.budget import Budget
+from edgenas.search.study import Session, Study
+from edgenas.search.trial import Failure, Outcome
+from firmware_bridge.wire.messages import MeasureJob, Measurement
+from tests.edgenas.campaign.conftest import Measuring
+from tests.edgenas.campaign.runs import Listener
+from tests.edgenas.campaign.scripted_devices import InTurn, busy, by_size, failing
+from tests.edgenas.fleet.conftest import HASTY, Lab
+from tests.edgenas.fleet.device_twin import DeviceTwin
+
+SETUPS = [DeviceSetup("dev-1")]
+PLAN = FinalsPlan(count=2, sessions=2, level="standard")
+ROOMY = Budget(1000.0, None, "roomy")
+
+
+@pytest.fixture
+def searched(lab: Lab, measuring: Measuring, bench: Workbench) -> DeviceTwin:
+    """The device of a search that has ended: three trials, and a budget for all."""
+    twin = lab.twin(measure=by_size)
+    bench.study.set_budget("dev-1", ROOMY)
+    plan, space = SearchPlan({"evolution": 3}), bench.checkpoint.space
+    search(measuring(lab.host()), bench.study, space, SETUPS, plan, Silent())
+    twin.received_jobs.clear()
+    return twin
+
+
+def quiet_only_for_quick(job_id: str, job: MeasureJob, model: bytes) -> Measurement:
+    """A board that is never quiet enough for a level that waits for quiet."""
+    return (busy if job.quiet.window_ms else by_size)(job_id, job, model)
+
+
+def levels(sessions: list[Session]) -> list[str]:
+    return [s.result.level for s in sessions if isinstance(s.result, Outcome)]
+
+
+def test_every_finalist_gets_its_sessions_in_rounds(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    listener = Listener()
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, listener)
+    sessions = bench.study.sessions("dev-1")
+    assert levels(sessions) == ["standard"] * 4
+    finalists = {arch.id for arch in finalists_of(bench.study, "dev-1", 2)}
+    assert {s.arch.id for s in sessions[:2]} == {s.arch.id for s in sessions[2:]} == finalists
+    assert len(searched.received_jobs) == 4
+    assert listener.phases == [("measuring finalists again (standard)", 4)]
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    assert bench.study.sessions("dev-1") == sessions
+
+
+def test_a_kill_between_answer_and_record_repeats_nothing(
+    lab: Lab,
+    measuring: Measuring,
+    bench: Workbench,
+    searched: DeviceTwin,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def die(*values: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "add_session", die)
+        with pytest.raises(KeyboardInterrupt):
+            certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    certify(measuring(lab.restart_host()), bench.study, SETUPS, PLAN, 0, Silent())
+    assert len(bench.study.sessions()) == 4
+    assert len(searched.received_jobs) == len(set(searched.received_jobs)) == 4
+
+
+def test_a_busy_device_is_measured_at_level_quick_instead(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    searched.measure = quiet_only_for_quick
+    listener = Listener()
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, listener)
+    assert levels(bench.study.sessions()) == ["quick"] * 4
+    (note,) = listener.notes
+    assert "97 % busy for 60 s" in note
+    assert "level quick" in note
+    assert len(searched.received_jobs) == 5  # the first one twice
+    assert decide(bench.study, "dev-1", PLAN).pick is not None
+
+
+def test_bad_luck_is_not_held_against_a_finalist(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    searched.measure = failing("STALLED")
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    assert decide(bench.study, "dev-1", PLAN).pick is None
+    searched.measure = by_size
+    certify(measuring(lab.restart_host()), bench.study, SETUPS, PLAN, 0, Silent())
+    assert levels(bench.study.sessions()) == ["standard"] * 4
+    assert decide(bench.study, "dev-1", PLAN).pick is not None
+
+
+def test_failures_of_the_network_itself_are_sessions(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    searched.measure = InTurn(failing("BROKEN_HERE"), by_size)
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    sessions = bench.study.sessions()
+    assert [isinstance(s.result, Failure) for s in sessions] == [True, False, False, False]
+    pick = decide(bench.study, "dev-1", PLAN).pick
+    assert pick is not None
+    assert pick.arch.id != sessions[0].arch.id
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    assert bench.study.sessions() == sessions
+
+
+def test_a_lost_device_is_not_waited_for_again(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    searched.cut_power()
+    host = lab.restart_host(HASTY)
+    with pytest.raises(MeasuringError, match="dev-1"):
+        certify(measuring(host), bench.study, SETUPS, PLAN, 0, Silent())
+    (session,) = bench.study.sessions()
+    assert isinstance(session.result, Failure)
+    assert session.result.code == "DEVICE_LOST"
+    searched.start()
+    host.wait_for_devices(["dev-1"], 30.0)
+    certify(measuring(host), bench.study, SETUPS, PLAN, 0, Silent())
+    assert levels(bench.study.sessions()) == ["standard"] * 4
+
+
+def test_a_tight_budget_names_what_is_too_tight(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    bench.study.set_budget("dev-1", Budget(1e-6, None, "given: 1ns"))
+    decision = decide(bench.study, "dev-1", PLAN)
+    assert decision.pick is None
+    assert "p95" in decision.message
+    macs = bench.checkpoint.space.macs(bench.checkpoint.space.smallest())
+    assert f"{macs} MACs" in decision.message
+
+
+def test_sessions_of_other_levels_do_not_count(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    certified = FinalsPlan(count=2, sessions=2, level="certify")
+    assert decide(bench.study, "dev-1", certified).ranking == ()
+    certify(measuring(lab.current), bench.study, SETUPS, certified, 0, Silent())
+    assert len(decide(bench.study, "dev-1", certified).ranking) == 2
+
+
+def test_without_a_budget_it_says_what_to_do(bench: Workbench) -> None:
+    with pytest.raises(RunFolderError, match=r"dev-1: expected a budget.*edgenas search"):
+        budget_of(bench.study, "dev-1")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"count": 0}, {"count": -1}, {"sessions": 0}, {"level": "slow"}]
+)
+def test_a_plan_that_could_pick_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CampaignError, match="expected"):
+        FinalsPlan(**wrong)

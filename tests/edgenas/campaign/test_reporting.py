@@ -1,0 +1,138 @@
+"""The report holds what the run folder holds: nothing invented, nothing left out."""
+
+import json
+import math
+import random
+from dataclasses import asdict, replace
+
+import pytest
+
+from edgenas.campaign.errors import RunFolderError
+from edgenas.campaign.finals import FinalsPlan, certify
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.picking import pick_all, save_setups
+from edgenas.campaign.progress import Silent
+from edgenas.campaign.searching import SearchPlan, search
+from edgenas.campaign.shipping import Shipment, save_shipments
+from edgenas.campaign.steps import write_reports
+from edgenas.campaign.workbench import Workbench
+from edgenas.report import DeviceReport, Report, read_report_json
+from edgenas.search.budget import Budget
+from edgenas.search.trial import Failure
+from edgenas.train.loop import StepReport, read_metrics
+from tests.edgenas.campaign.conftest import Measuring
+from tests.edgenas.campaign.scripted_devices import by_size
+from tests.edgenas.fleet.conftest import Lab
+
+SETUP = DeviceSetup("dev-1", profile="pi4")
+FINALS = FinalsPlan(count=2, sessions=1, level="quick")
+
+
+@pytest.fixture
+def picked(lab: Lab, measuring: Measuring, bench: Workbench) -> Workbench:
+    """A campaign that has got as far as the pick."""
+    lab.twin(measure=by_size)
+    bench.study.set_budget("dev-1", Budget(1000.0, None, "given: 1s"))
+    save_setups(bench.run, bench.study, [SETUP], FINALS)
+    measurer, space = measuring(lab.host()), bench.checkpoint.space
+    search(
+        measurer, bench.study, space, [SETUP], SearchPlan({"evolution": 2, "random": 1}), Silent()
+    )
+    certify(measurer, bench.study, [SETUP], FINALS, 0, Silent())
+    pick_all(bench.run, bench.study, [SETUP], FINALS)
+    return bench
+
+
+def reported(bench: Workbench) -> tuple[Report, DeviceReport]:
+    report = write_reports(bench, "edgenas report", Silent())
+    assert read_report_json(bench.run.report_json) == report
+    (device,) = report.devices
+    return report, device
+
+
+def test_the_whole_campaign_is_in_the_report(picked: Workbench) -> None:
+    report, device = reported(picked)
+    trials = picked.study.trials()
+    assert [point.arch_id for point in device.candidates] == [trial.arch.id for trial in trials]
+    assert [p.searcher for p in device.candidates] == [trial.searcher for trial in trials]
+    assert (device.device_id, device.profile, device.runtime) == ("dev-1", "pi4", "twin 1.0")
+    assert device.pick is not None
+    assert device.pick.sha256 in {trial.value.sha256 for trial in trials if trial.value}
+    assert len(device.finalists) == 2
+    assert device.random_baseline is not None
+    assert device.random_baseline.evaluations == 1
+    assert device.shipped is None
+    assert report.data.test_images > 0
+    assert report.supernet.training.steps == picked.checkpoint.steps
+    assert report.failures == ()
+    page = picked.run.report_html.read_text("utf-8")
+    assert device.pick.arch_id in page
+
+
+def test_losses_that_there_are_not_are_left_out(picked: Workbench) -> None:
+    steps = read_metrics(picked.run.path)
+    lines = [replace(step, loss_random=math.nan) for step in steps]
+    _write_metrics(picked, lines)
+    report, _ = reported(picked)
+    history = report.supernet.training.history
+    assert [point.loss_random for point in history] == [None] * len(steps)
+    assert [point.loss_largest for point in history] == [step.loss_largest for step in steps]
+
+
+def test_steps_that_diverged_do_not_stop_the_report(picked: Workbench) -> None:
+    first, *rest = read_metrics(picked.run.path)
+    _write_metrics(picked, [replace(first, loss_largest=math.inf, loss_smallest=math.nan), *rest])
+    report, _ = reported(picked)
+    assert report.supernet.training.history[0].loss_largest is None
+    assert report.supernet.training.history[0].loss_smallest is None
+
+
+def test_failed_trials_are_told(picked: Workbench) -> None:
+    arch = picked.checkpoint.space.sample_by_size(random.Random(5))
+    (trial,) = picked.study.ask("dev-1", "random", [arch])
+    picked.study.record(trial.number, Failure("crash", "signal 11"))
+    _, device = reported(picked)
+    (failed,) = device.failed_trials
+    assert (failed.arch_id, failed.code, failed.reason) == (arch.id, "crash", "signal 11")
+
+
+def test_without_anything_that_fits_there_is_still_a_report(picked: Workbench) -> None:
+    picked.study.set_budget("dev-1", Budget(1e-6, None, "given: 1ns"))
+    pick_all(picked.run, picked.study, [SETUP], FINALS)
+    report, device = reported(picked)
+    assert device.pick is None
+    assert report.data.test_images == 0
+    assert picked.data.test_reads == 0
+    assert not any(point.inside_budget for point in device.candidates)
+
+
+@pytest.mark.parametrize("outcome", ["SUCCEEDED", "REJECTED"])
+def test_shipments_are_told(picked: Workbench, outcome: str) -> None:
+    shipment = Shipment(
+        "dev-1", "a" * 64, "b" * 64, 2, outcome, "why not", "b" * 64, None, 1
+    )
+    save_shipments(picked.run, [shipment])
+    report, device = reported(picked)
+    assert device.shipped is not None
+    assert (device.shipped.outcome, device.shipped.counter) == (outcome, 2)
+    if outcome == "SUCCEEDED":
+        assert (device.shipped.confirmed_sha256, report.failures) == ("a" * 64, ())
+    else:
+        assert device.shipped.confirmed_sha256 is None
+        assert [failure.reason for failure in report.failures] == ["why not"]
+
+
+def test_a_pick_without_sessions_is_not_reported(picked: Workbench) -> None:
+    save_setups(picked.run, picked.study, [SETUP], replace(FINALS, level="certify"))
+    picked.study.add_session("dev-2", picked.checkpoint.space.largest(), Failure("x", "y"))
+    (_, device) = reported(picked)
+    assert device.pick is not None  # sessions of the fall-back level count
+    stranger = replace(SETUP, device_id="dev-2")
+    with pytest.raises(RunFolderError, match="dev-2: expected a budget"):
+        save_setups(picked.run, picked.study, [SETUP, stranger], FINALS)
+        reported(picked)
+
+
+def _write_metrics(bench: Workbench, steps: list[StepReport]) -> None:
+    text = "".join(json.dumps(asdict(step)) + "\n" for step in steps)
+    (bench.run.path / "metrics.jsonl").write_text(text)

@@ -1,0 +1,120 @@
+"""The training step: what it keeps, what it refuses, and that refusing changes nothing."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgenas.campaign import training
+from edgenas.campaign.errors import RunFolderError
+from edgenas.campaign.progress import Silent
+from edgenas.campaign.rundir import RunDir
+from edgenas.campaign.training import TrainOptions, open_run, train_run
+from edgenas.data import DataError, load_data
+from edgenas.space.arch import ArchError
+from edgenas.train.checkpoint import CheckpointError, load_checkpoint
+from edgenas.train.recipe import RecipeError
+from tests.edgenas.campaign.runs import COMMAND, OPTIONS, Killer, Listener
+
+
+def content(run: RunDir) -> dict[str, str]:
+    """Digest of every file of the training step."""
+    paths = (run.card, run.checkpoint, run.path / "metrics.jsonl")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_a_finished_training_is_left_as_it_is(run: RunDir) -> None:
+    before, listener = content(run), Listener()
+    checkpoint, data = train_run(run, OPTIONS, "edgenas train again", listener)
+    assert content(run) == before
+    assert checkpoint.finished
+    assert listener.advances == []
+    assert run.read_card().command == COMMAND
+    reopened, _ = open_run(run)
+    assert reopened.digest() == checkpoint.digest()
+    assert data.test_reads == 0
+
+
+OTHERS: dict[str, TrainOptions] = {
+    "seed": replace(OPTIONS, seed=1),
+    "preset": replace(OPTIONS, preset="fashion"),
+    "epochs": replace(OPTIONS, overrides={"epochs": 3.0}),
+    "recipe": replace(OPTIONS, recipe="digits"),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_another_run_does_not_touch_the_folder(run: RunDir, what: str) -> None:
+    before = content(run)
+    with pytest.raises((RunFolderError, CheckpointError), match="--out"):
+        train_run(run, OTHERS[what], "edgenas train --other", Silent())
+    assert content(run) == before
+    open_run(run)
+
+
+def test_an_interrupted_training_is_told_and_goes_on(trained: Path, tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        train_run(run, OPTIONS, COMMAND, Killer(3))
+    kept = load_checkpoint(run.checkpoint)
+    assert kept.step == 3
+    with pytest.raises(RunFolderError, match=rf"got step 3 of {kept.steps}.*{COMMAND}"):
+        open_run(run)
+    listener = Listener()
+    checkpoint, _ = train_run(run, OPTIONS, COMMAND, listener)
+    assert [done for done, _ in listener.advances] == list(range(4, kept.steps + 1))
+    assert checkpoint.digest() == load_checkpoint(trained / "checkpoint.pt").digest()
+
+
+def test_a_lost_card_is_written_anew(run: RunDir) -> None:
+    card = run.read_card()
+    run.card.unlink()
+    with pytest.raises(RunFolderError, match="run `edgenas train`"):
+        open_run(run)
+    train_run(run, OPTIONS, COMMAND, Silent())
+    assert run.read_card() == card
+
+
+WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "preset": ({"preset": "huge"}, ArchError, "preset: expected one of digits, .*'huge'"),
+    "recipe": ({"recipe": "huge"}, RecipeError, "recipe: expected one of digits, .*'huge'"),
+    "data": ({"data": "no such folder"}, DataError, "'no such folder'"),
+    "root": ({"data": "cifar10", "preset": "cifar"}, DataError, "cifar10"),
+    "batch": ({"overrides": {"batch": 5000}}, RecipeError, "5000 images, got .*--batch"),
+    "epochs": ({"overrides": {"epochs": 0}}, RecipeError, "epochs"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_wrong_options_make_no_folder(tmp_path: Path, what: str) -> None:
+    changes, kind, words = WRONG[what]
+    options: TrainOptions = replace(OPTIONS, **changes)
+    with pytest.raises(kind, match=words):
+        train_run(RunDir(tmp_path / "run"), options, COMMAND, Silent())
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_images_under_the_same_name_are_noticed(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain: Callable[..., Any] = load_data
+    monkeypatch.setattr(
+        training, "load_data", lambda data, root, **options: plain(data, root, **options | {"seed": 9})
+    )
+    with pytest.raises(RunFolderError, match="restore the data set"):
+        open_run(run)
+
+
+def test_a_damaged_checkpoint_is_named(run: RunDir) -> None:
+    body = bytearray(run.checkpoint.read_bytes())
+    body[len(body) // 2] ^= 0xFF
+    run.checkpoint.write_bytes(bytes(body))
+    with pytest.raises(CheckpointError, match=r"checkpoint.pt: expected an edgenas checkpoint"):
+        open_run(run)
+    run.checkpoint.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="restore it from a copy"):
+        train_run(run, OPTIONS, COMMAND, Silent())
+    assert run.checkpoint.read_bytes() == b""

@@ -1,0 +1,139 @@
+"""Commands that talk to devices, in this process: real broker and daemon where one is needed."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from edgenas.broker import BrokerThread
+from edgenas.campaign.fleet_session import overheard
+from edgenas.campaign.rundir import RunDir
+from edgenas.data import ImageData, Split
+from edgenas.fleet.host import FleetHost
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
+from edgenas.fleet.roster import DeviceView
+from edgenas.fleet.shelf import BlobShelf
+from edgenas.report import read_report_json
+from firmware_bridge.wire.mqtt import MqttLink
+from tests.edgenas.cli.conftest import Calls
+
+WAIT_S = 60.0  # a safety net
+FLEET = "lab"
+
+
+@pytest.fixture
+def broker() -> Iterator[str]:
+    with BrokerThread() as running:
+        yield running.url
+
+
+@pytest.fixture
+def daemons(broker: str, run: RunDir, tmp_path: Path) -> Iterator[LocalFleet]:
+    """One daemon, online."""
+    spec = LocalDeviceSpec(
+        device_id="dev-a",
+        broker_url=broker,
+        fleet=FLEET,
+        state_dir=tmp_path / "dev-a",
+        log_path=tmp_path / "dev-a.log",
+        lock_path=tmp_path / "measure.lock",
+    )
+    with LocalFleet([spec]) as fleet, contextlib.ExitStack() as cleanup:
+        fleet.wait_online(a_host(broker, tmp_path / "first", cleanup), WAIT_S)
+        cleanup.close()
+        yield fleet
+
+
+def a_host(url: str, folder: Path, cleanup: ExitStack) -> FleetHost:
+    folder.mkdir()
+    journal = cleanup.enter_context(contextlib.closing(FleetJournal(folder / "fleet.sqlite")))
+    link = MqttLink(url, f"host-{FLEET}")
+    return cleanup.enter_context(FleetHost(link, FLEET, BlobShelf(folder / "shelf"), journal))
+
+
+@pytest.fixture
+def test_reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows whenever anybody reads a test split."""
+    reads: list[str] = []
+    plain: Callable[[ImageData], Split] = ImageData.read_test
+
+    def counted(self: ImageData) -> Split:
+        reads.append(self.name)
+        return plain(self)
+
+    monkeypatch.setattr(ImageData, "read_test", counted)
+    return reads
+
+
+def test_the_test_split_is_read_once(
+    run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls, test_reads: list[str]
+) -> None:
+    edgenas(
+        *("search", run.path, "--broker", broker, "--fleet", FLEET, "--device", "dev-a"),
+        *("--trials", 2, "--random", 1, "--finalists", 1, "--sessions", 1),
+        *("--final-level", "quick", "--budget", "1s", "--wait", WAIT_S),
+    )
+    edgenas("pick", run.path)
+    edgenas("export", run.path, "--out", "a.tflite")
+    assert test_reads == []
+    edgenas("report", run.path)
+    first = read_report_json(run.report_json)
+    edgenas("report", run.path)
+    edgenas("pick", run.path)
+    edgenas("report", run.path)
+    assert test_reads == ["digits"]
+    again = read_report_json(run.report_json)
+    assert [device.pick for device in again.devices] == [device.pick for device in first.devices]
+
+
+def test_devices_that_are_not_there(run: RunDir, broker: str, edgenas: Calls) -> None:
+    words = ("search", run.path, "--broker", broker, "--fleet", FLEET, "--wait", 0.2)
+    assert "found none online" in edgenas.error(*words)
+    assert "ghost (never seen)" in edgenas.error(*words, "--device", "ghost")
+    for word in ("dev-a=0", "dev-a=x", "Not An Id"):
+        assert "expected" in edgenas.error(*words, "--device", word)
+    assert json.loads(edgenas("devices", "--broker", broker, "--wait", 0, "--json")) == []
+    assert "0 devices" in edgenas("devices", "--broker", broker, "--wait", 0)
+
+
+def test_listing_devices_disturbs_nobody(
+    broker: str, daemons: LocalFleet, edgenas: Calls, tmp_path: Path
+) -> None:
+    with ExitStack() as cleanup:
+        host = a_host(broker, tmp_path / "campaign", cleanup)
+        daemons.wait_online(host, WAIT_S)
+        before = host.devices()
+        words = ("devices", "--broker", broker, "--fleet", FLEET, "--wait", 0.3)
+        (listed,) = json.loads(edgenas(*words, "--json"))
+        assert (listed["id"], listed["online"], listed["measures"]) == ("dev-a", True, True)
+        assert listed["ram_bytes"] > 0
+        assert "dev-a" in edgenas(*words)
+        assert host.devices() == before  # the campaign's own connection was not taken over
+        host.wait_for_devices(["dev-a"], 0.0)
+    daemons.stop()
+    (view,) = until_one(lambda: overheard(broker, FLEET, 0.1))
+    assert not view.online
+
+
+def until_one(look: Callable[[], list[DeviceView]]) -> list[DeviceView]:
+    """Look until the one device is known to be gone."""
+    for _ in range(100):
+        found = look()
+        if len(found) == 1 and not found[0].online:
+            break
+    return found
+
+
+def test_the_journal_of_a_run_knows_absent_devices(
+    run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls
+) -> None:
+    words = ("devices", "--broker", broker, "--fleet", FLEET, "--run", run.path, "--json")
+    (listed,) = json.loads(edgenas(*words, "--wait", 1))
+    assert listed["online"]
+    daemons.stop()
+    (listed,) = json.loads(edgenas(*words, "--wait", 0.5))
+    assert (listed["id"], listed["online"]) == ("dev-a", False)

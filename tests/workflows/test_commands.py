@@ -1,0 +1,99 @@
+"""The commands one after the other, as a user types them: from nothing to a report."""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from edgenas.campaign.picking import read_picks
+from edgenas.campaign.rundir import RunDir
+from edgenas.data.digits import read_digits
+from edgenas.export.run_bytes import run_codes
+from edgenas.model.images import to_codes
+from edgenas.report import read_report_json
+from edgenas.space.arch import Arch
+from tests.edgenas.campaign.runs import FLAGS
+from tests.workflows.sites import DEVICES, FLEET, Commands, Site, ended_trials, until
+
+
+@contextmanager
+def broker_command(edgenas: Commands) -> Iterator[str]:
+    """`edgenas broker` on a free port; its address."""
+    port_file = edgenas.folder / "port"
+    with edgenas.start("broker", "--port", 0, "--port-file", port_file) as broker:
+        try:
+            until(lambda: port_file.exists() and bool(port_file.read_text().strip()))
+            yield f"mqtt://127.0.0.1:{port_file.read_text().strip()}"
+            broker.terminate()
+            broker.communicate(timeout=30)
+        finally:
+            broker.kill()
+    assert broker.returncode == 0
+
+
+def test_from_nothing_to_a_report(edgenas: Commands, trained: Path) -> None:
+    run = RunDir(edgenas.folder / "run")
+    assert edgenas("train", "--out", "run", *FLAGS).split() == ["run/checkpoint.pt"]
+    check_export(edgenas)
+    with broker_command(edgenas) as url, ExitStack() as cleanup:
+        site = Site(run, url, edgenas.lock, cleanup)
+        reach = ("--broker", url, "--fleet", FLEET)
+        check_listing(edgenas, site, reach)
+        edgenas(
+            *("search", "run", *reach, "--device", "dev-a", "--device", "dev-b=2"),
+            *("--budget", "1s", "--budget", "dev-b=2s,1GiB", "--trials", 2, "--random", 1),
+            *("--finalists", 1, "--sessions", 1, "--final-level", "quick", "--wait", 60),
+        )
+        assert len(ended_trials(run)) == 6
+        said = edgenas("pick", "run")
+        picks = {picked.device_id: picked.arch for picked in read_picks(run)}
+        assert all(f"{device}: r" in said for device in DEVICES)
+        assert edgenas("ship", "run", *reach).splitlines() == [
+            f"{device}: SUCCEEDED" for device in DEVICES
+        ]
+        shipped = {device: site.model_digest(device) for device in DEVICES}
+    edgenas("report", "run")
+    check_report(run, picks, shipped)
+
+
+def check_export(edgenas: Commands) -> None:
+    """The bytes are what the JSON says."""
+    told = json.loads(edgenas("export", "run", "--out", "a.tflite"))
+    model = (edgenas.folder / "a.tflite").read_bytes()
+    assert sha256(model).hexdigest() == told["sha256"]
+    assert len(model) == told["bytes"]
+    assert told["parity"]["top1_agreement"] >= 0.9995
+
+
+def check_listing(edgenas: Commands, site: Site, reach: tuple[str, ...]) -> None:
+    """`edgenas devices` sees both daemons once they are there."""
+
+    def listed() -> bool:
+        found = json.loads(edgenas("devices", *reach, "--wait", 0.5, "--json"))
+        ready = [d["id"] for d in found if d["online"] and d["measures"]]
+        return sorted(ready) == list(DEVICES)
+
+    until(listed, lambda: [daemon.check() for daemon in site.daemons.devices])
+
+
+def check_report(run: RunDir, picks: dict[str, Arch | None], shipped: dict[str, str | None]) -> None:
+    """The report is about the shipped bytes, and its accuracies are theirs."""
+    report = read_report_json(run.report_json)
+    split = read_digits().read_test()
+    assert [device.device_id for device in report.devices] == list(DEVICES)
+    assert [device.threads for device in report.devices] == [1, 2]
+    for device in report.devices:
+        assert device.pick is not None
+        assert device.shipped is not None
+        assert device.pick.arch == picks[device.device_id]
+        assert device.pick.sha256 == shipped[device.device_id] == device.shipped.confirmed_sha256
+        assert len(device.candidates) == 3
+        model = run.path.parent / device.device_id / "slots" / "main" / "current" / "model.tflite"
+        codes = to_codes(split.images, device.pick.arch.resolution)
+        right = run_codes(model.read_bytes(), codes).argmax(1) == split.labels
+        assert device.pick.bytes_accuracy_test == pytest.approx(float(right.mean()))
+        assert device.pick.golden_max_lsb == 0
+    assert run.report_html.read_text("utf-8").startswith("<!")
