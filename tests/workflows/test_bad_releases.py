@@ -38,9 +38,7 @@ def test_the_device_stays_on_the_model_it_has(run: RunDir, site: Site, tmp_path:
     host = site.host()
     with workbench(run) as bench:
         space = bench.checkpoint.space
-        good, other = (
-            bench.scorer.candidate(arch) for arch in (space.smallest(), space.largest())
-        )
+        good, other = (bench.scorer.candidate(arch) for arch in (space.smallest(), space.largest()))
     assert delivered(host, run, good).succeeded
     assert site.model_digest("dev-a") == good.exported.sha256
 

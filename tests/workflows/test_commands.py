@@ -71,15 +71,21 @@ def check_export(edgenas: Commands) -> None:
 def check_listing(edgenas: Commands, site: Site, reach: tuple[str, ...]) -> None:
     """`edgenas devices` sees both daemons once they are there."""
 
+    def alive() -> None:
+        for daemon in site.daemons.devices:
+            daemon.check()
+
     def listed() -> bool:
         found = json.loads(edgenas("devices", *reach, "--wait", 0.5, "--json"))
         ready = [d["id"] for d in found if d["online"] and d["measures"]]
         return sorted(ready) == list(DEVICES)
 
-    until(listed, lambda: [daemon.check() for daemon in site.daemons.devices])
+    until(listed, alive)
 
 
-def check_report(run: RunDir, picks: dict[str, Arch | None], shipped: dict[str, str | None]) -> None:
+def check_report(
+    run: RunDir, picks: dict[str, Arch | None], shipped: dict[str, str | None]
+) -> None:
     """The report is about the shipped bytes, and its accuracies are theirs."""
     report = read_report_json(run.report_json)
     split = read_digits().read_test()

@@ -34,7 +34,7 @@ def test_no_trial_is_lost_or_doubled(edgenas: Commands, run: RunDir, site: Site)
     assert "interrupted; repeat the same command to go on" in said
     assert "Traceback" not in said
     more = ended_trials(run)
-    assert more[: len(kept)] == kept
+    assert all(trial in more for trial in kept)
     assert len(kept) + 2 <= len(more) < PLANNED
 
     edgenas(*words)
@@ -42,7 +42,7 @@ def test_no_trial_is_lost_or_doubled(edgenas: Commands, run: RunDir, site: Site)
         trials, sessions = study.trials(), study.sessions()
     assert [trial.number for trial in trials] == list(range(1, PLANNED + 1))
     assert all(trial.state == "complete" for trial in trials)
-    assert [trial for trial in trials if trial in more] == sorted(more, key=lambda t: t.number)
+    assert all(trial in trials for trial in more)
     per_device = Counter({"evolution": TRIALS, "random": RANDOM})
     for device in DEVICES:
         mine = [trial for trial in trials if trial.device == device]

@@ -162,9 +162,7 @@ def test_without_a_budget_it_says_what_to_do(bench: Workbench) -> None:
         budget_of(bench.study, "dev-1")
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"count": 0}, {"count": -1}, {"sessions": 0}, {"level": "slow"}]
-)
+@pytest.mark.parametrize("wrong", [{"count": 0}, {"count": -1}, {"sessions": 0}, {"level": "slow"}])
 def test_a_plan_that_could_pick_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(CampaignError, match="expected"):
         FinalsPlan(**wrong)

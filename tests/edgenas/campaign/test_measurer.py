@@ -10,7 +10,7 @@ from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.scoring import Candidate
 from edgenas.campaign.workbench import Workbench
 from edgenas.export import exporter
-from edgenas.export.errors import ExportError
+from edgenas.export.errors import ConversionError, ExportError
 from edgenas.export.parity import Parity
 from edgenas.search.trial import Failure, Outcome
 from firmware_bridge.wire.messages import FailureCode
@@ -168,6 +168,18 @@ def test_a_full_disk_is_no_fault_of_the_candidate(
     with file_size_limit(2_000), pytest.raises(ExportError, match="free disk space"):
         measurer.candidate(arch)
     assert isinstance(measurer.candidate(arch), Candidate)
+
+
+def test_a_full_disk_inside_the_converter_is_none_either(
+    lab: Lab, measuring: Measuring, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(graph: object) -> bytes:
+        raise ConversionError("expected onnx2tf to convert the graph") from OSError(28, "no space")
+
+    monkeypatch.setattr(exporter, "float_tflite", full)
+    monkeypatch.setattr(exporter.Exporter, "_load", lambda self, arch: None)
+    with pytest.raises(ConversionError):
+        measuring(lab.host()).candidate(bench.checkpoint.space.smallest())
 
 
 def test_lost_devices_are_named() -> None:

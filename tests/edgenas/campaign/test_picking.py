@@ -91,7 +91,7 @@ def test_no_picks_yet(tmp_path: Path) -> None:
 def test_damaged_picks_are_named(tmp_path: Path, text: str) -> None:
     run = RunDir(tmp_path)
     run.picks.write_text(text, "latin-1")
-    with pytest.raises(RunFolderError, match="picks.json"):
+    with pytest.raises(RunFolderError, match=r"picks\.json"):
         read_picks(run)
 
 

@@ -108,9 +108,7 @@ def test_without_anything_that_fits_there_is_still_a_report(picked: Workbench) -
 
 @pytest.mark.parametrize("outcome", ["SUCCEEDED", "REJECTED"])
 def test_shipments_are_told(picked: Workbench, outcome: str) -> None:
-    shipment = Shipment(
-        "dev-1", "a" * 64, "b" * 64, 2, outcome, "why not", "b" * 64, None, 1
-    )
+    shipment = Shipment("dev-1", "a" * 64, "b" * 64, 2, outcome, "why not", "b" * 64, None, 1)
     save_shipments(picked.run, [shipment])
     report, device = reported(picked)
     assert device.shipped is not None
@@ -122,14 +120,25 @@ def test_shipments_are_told(picked: Workbench, outcome: str) -> None:
         assert [failure.reason for failure in report.failures] == ["why not"]
 
 
-def test_a_pick_without_sessions_is_not_reported(picked: Workbench) -> None:
+def test_a_pick_that_was_never_certified_is_not_reported(picked: Workbench) -> None:
+    body = json.loads(picked.run.picks.read_text())
+    body["picks"][0]["arch"] = picked.checkpoint.space.sample(random.Random(5)).to_dict()
+    picked.run.picks.write_text(json.dumps(body))
+    with pytest.raises(RunFolderError, match=r"dev-1: expected sessions of its pick.*got none"):
+        reported(picked)
+
+
+def test_sessions_of_the_fall_back_level_count(picked: Workbench) -> None:
     save_setups(picked.run, picked.study, [SETUP], replace(FINALS, level="certify"))
-    picked.study.add_session("dev-2", picked.checkpoint.space.largest(), Failure("x", "y"))
-    (_, device) = reported(picked)
-    assert device.pick is not None  # sessions of the fall-back level count
+    _, device = reported(picked)
+    assert device.pick is not None
+    assert len(device.finalists) == 2
+
+
+def test_a_device_without_a_budget_is_named(picked: Workbench) -> None:
     stranger = replace(SETUP, device_id="dev-2")
+    save_setups(picked.run, picked.study, [SETUP, stranger], FINALS)
     with pytest.raises(RunFolderError, match="dev-2: expected a budget"):
-        save_setups(picked.run, picked.study, [SETUP, stranger], FINALS)
         reported(picked)
 
 

@@ -44,9 +44,7 @@ def check_whole(trials: list[Trial], plan: SearchPlan) -> None:
 def test_every_device_gets_its_trials(lab: Lab, measuring: Measuring, bench: Workbench) -> None:
     twins = [lab.twin(setup.device_id, by_size) for setup in TWO]
     listener = Listener()
-    search(
-        measuring(lab.host()), bench.study, bench.checkpoint.space, TWO, PLAN, listener
-    )
+    search(measuring(lab.host()), bench.study, bench.checkpoint.space, TWO, PLAN, listener)
     for setup, twin in zip(TWO, twins, strict=True):
         trials = bench.study.trials(setup.device_id)
         check_whole(trials, PLAN)

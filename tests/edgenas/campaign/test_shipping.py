@@ -58,9 +58,7 @@ def host(lab: Lab, twin: DeviceTwin) -> FleetHost:
 
 
 @pytest.fixture
-def deliver(
-    host: FleetHost, twin: DeviceTwin, bench: Workbench, smallest: Candidate
-) -> Deliver:
+def deliver(host: FleetHost, twin: DeviceTwin, bench: Workbench, smallest: Candidate) -> Deliver:
     def run(receiver: Receiver) -> Shipment:
         twin.deploy = receiver
         classes = bench.data.classes
@@ -100,7 +98,8 @@ def test_a_missed_limit_is_tried_again_as_a_new_deployment(deliver: Deliver) -> 
 
 
 def test_a_limit_that_is_always_missed_is_told(deliver: Deliver) -> None:
-    receiver = Receiver(*[("FAILED_NO_STATE_CHANGE", "perf_limit")] * ATTEMPTS)
+    missed: tuple[DeployOutcome, str] = ("FAILED_NO_STATE_CHANGE", "perf_limit")
+    receiver = Receiver(*[missed] * ATTEMPTS)
     shipment = deliver(receiver)
     assert not shipment.succeeded
     assert len(receiver.manifests) == shipment.attempts == ATTEMPTS

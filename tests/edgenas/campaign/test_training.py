@@ -102,7 +102,9 @@ def test_other_images_under_the_same_name_are_noticed(
 ) -> None:
     plain: Callable[..., Any] = load_data
     monkeypatch.setattr(
-        training, "load_data", lambda data, root, **options: plain(data, root, **options | {"seed": 9})
+        training,
+        "load_data",
+        lambda data, root, **options: plain(data, root, **options | {"seed": 9}),
     )
     with pytest.raises(RunFolderError, match="restore the data set"):
         open_run(run)

@@ -173,9 +173,7 @@ def test_an_unfinished_training(run: RunDir, edgenas: Calls) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgenas.train.checkpoint.Checkpoint.finished", property(lambda self: False))
         for command, words in NEEDS_TRAINING.items():
-            assert "repeat the `edgenas train` command" in edgenas.error(
-                command, run.path, *words
-            )
+            assert "repeat the `edgenas train` command" in edgenas.error(command, run.path, *words)
 
 
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -272,7 +270,9 @@ def test_a_full_disk_leaves_the_older_file(run: RunDir, edgenas: Calls) -> None:
     edgenas("export", run.path, "--arch", "smallest", "--out", "a.tflite")
     before = content(Path.cwd())
     with file_size_limit(1000):
-        assert "disk" in edgenas.error("export", run.path, "--arch", "smallest", "--out", "a.tflite")
+        assert "disk" in edgenas.error(
+            "export", run.path, "--arch", "smallest", "--out", "a.tflite"
+        )
     assert content(Path.cwd()) == before
 
 

@@ -54,7 +54,13 @@ def test_on_a_terminal_there_is_a_bar() -> None:
 
 def test_an_error_ends_the_display() -> None:
     text = io.StringIO()
-    with pytest.raises(RuntimeError), Display(Console(file=text)) as shows:
+    shows = Display(Console(file=text))
+    with pytest.raises(RuntimeError):
+        _fail_in_a_phase(shows)
+    assert "searching: " in text.getvalue()
+
+
+def _fail_in_a_phase(shows: Display) -> None:
+    with shows:
         shows.phase("searching", 3)
         raise RuntimeError
-    assert "searching: " in text.getvalue()

@@ -77,7 +77,9 @@ def test_a_budget_of_nobody_is_refused() -> None:
         chosen_budgets(["c=5ms"], ["a", "b"])
 
 
-@pytest.mark.parametrize("text", ["", "a=", "5", "5 parsecs", "5ms,6ms", "0ms", "-5ms", "a=5ms;8MiB"])
+@pytest.mark.parametrize(
+    "text", ["", "a=", "5", "5 parsecs", "5ms,6ms", "0ms", "-5ms", "a=5ms;8MiB"]
+)
 def test_limits_that_cannot_be_read_are_refused(text: str) -> None:
     with pytest.raises(BudgetError, match="expected"):
         chosen_budgets([text], ["a"])

@@ -18,6 +18,7 @@ from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
 from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.report import read_report_json
+from firmware_bridge.wire.link import Connected, LinkEvent, Received, Will
 from firmware_bridge.wire.mqtt import MqttLink
 from tests.edgenas.cli.conftest import Calls
 
@@ -48,11 +49,26 @@ def daemons(broker: str, run: RunDir, tmp_path: Path) -> Iterator[LocalFleet]:
         yield fleet
 
 
-def a_host(url: str, folder: Path, cleanup: ExitStack) -> FleetHost:
+def a_host(url: str, folder: Path, cleanup: ExitStack, link: MqttLink | None = None) -> FleetHost:
     folder.mkdir()
     journal = cleanup.enter_context(contextlib.closing(FleetJournal(folder / "fleet.sqlite")))
-    link = MqttLink(url, f"host-{FLEET}")
+    link = link or MqttLink(url, f"host-{FLEET}")
     return cleanup.enter_context(FleetHost(link, FLEET, BlobShelf(folder / "shelf"), journal))
+
+
+class WatchedLink(MqttLink):
+    """Remembers whether it was ever cut off."""
+
+    def open(
+        self, sink: Callable[[LinkEvent], None], will: Callable[[], Will] | None = None
+    ) -> None:
+        self.events: list[LinkEvent] = []
+
+        def seen(event: LinkEvent) -> None:
+            self.events.append(event)
+            sink(event)
+
+        super().open(seen, will)
 
 
 @pytest.fixture
@@ -104,16 +120,17 @@ def test_listing_devices_disturbs_nobody(
     broker: str, daemons: LocalFleet, edgenas: Calls, tmp_path: Path
 ) -> None:
     with ExitStack() as cleanup:
-        host = a_host(broker, tmp_path / "campaign", cleanup)
+        link = WatchedLink(broker, f"host-{FLEET}")
+        host = a_host(broker, tmp_path / "campaign", cleanup, link)
         daemons.wait_online(host, WAIT_S)
-        before = host.devices()
         words = ("devices", "--broker", broker, "--fleet", FLEET, "--wait", 0.3)
         (listed,) = json.loads(edgenas(*words, "--json"))
         assert (listed["id"], listed["online"], listed["measures"]) == ("dev-a", True, True)
         assert listed["ram_bytes"] > 0
         assert "dev-a" in edgenas(*words)
-        assert host.devices() == before  # the campaign's own connection was not taken over
         host.wait_for_devices(["dev-a"], 0.0)
+        kinds = {type(event) for event in link.events}
+        assert kinds == {Connected, Received}  # the campaign's connection was not taken over
     daemons.stop()
     (view,) = until_one(lambda: overheard(broker, FLEET, 0.1))
     assert not view.online
