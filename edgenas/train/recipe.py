@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 
 from edgenas.errors import EdgenasError
@@ -47,7 +48,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch", "rate", "clip_norm", "checkpoint_every"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise RecipeError(f"recipe {name}: expected > 0, got {getattr(self, name)}")
         for name in ("warmup", "float_share", "label_smoothing", "shift"):
             if not 0 <= getattr(self, name) < 1:
