@@ -26,7 +26,7 @@ from firmware_bridge.wire.release import Limits, Role, Target, Trial
 from firmware_bridge.wire.values import BlobRef
 
 SLOT = "main"
-ATTEMPTS = 3
+ATTEMPTS = 5
 MIN_TOLERANCE_LSB = 1
 FLAGGED = ("noisy", "throttled", "undervolt")  # with these a device lets a trial pass
 WAIT_S = 600.0
