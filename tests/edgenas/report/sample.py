@@ -126,9 +126,10 @@ def sample_candidate(
 
 def judge(point: CandidatePoint, budget: Budget) -> CandidatePoint:
     """Return the candidate with `inside_budget` as the budget says."""
-    memory = budget.peak_memory_bytes
+    memory, latency = budget.peak_memory_bytes, budget.latency_p95_ms
     light = memory is None or point.peak_memory_bytes <= memory
-    return replace(point, inside_budget=light and point.latency_p95_ms <= budget.latency_p95_ms)
+    fast = latency is None or point.latency_p95_ms <= latency
+    return replace(point, inside_budget=light and fast)
 
 
 def mark_front(points: list[CandidatePoint]) -> list[CandidatePoint]:

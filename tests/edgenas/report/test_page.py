@@ -133,3 +133,16 @@ def test_page_is_written_as_utf8(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b"<!DOCTYPE html>\n")
     assert path.read_text("utf-8") == report_page(_hostile_report())
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_budget_without_a_latency_limit_is_drawn_and_worded(tmp_path: Path) -> None:
+    report = sample_report()
+    device = report.devices[0]
+    budget = replace(device.budget, latency_p95_ms=None)
+    free = replace(report, devices=(replace(device, budget=budget),))
+
+    write_report_html(free, tmp_path / "report.html")
+
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "p95 not limited" in page
+    assert "budget: p95" not in page
