@@ -24,7 +24,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work/demo"))
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/scratch/demo"))
     work = parser.parse_args().work
     quick_s, _ = _run(work / "quick", "--quick")
     full_s, report = _run(work / "full")

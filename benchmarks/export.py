@@ -224,7 +224,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--kept-only", action="store_true", help="measure nothing, write the result of what is kept"
     )
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work/export"))
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/scratch/export"))
     return parser.parse_args()
 
 

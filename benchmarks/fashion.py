@@ -59,7 +59,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work/fashion"))
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/scratch/fashion"))
     return parser.parse_args()
 
 

@@ -168,7 +168,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--jobs", type=int, default=60)
-    parser.add_argument("--work", type=Path, default=Path("benchmarks/work/job_overhead"))
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/scratch/job_overhead"))
     return parser.parse_args()
 
 
