@@ -22,7 +22,9 @@ def add_parser(commands: Subparsers) -> None:
         "--out", type=Path, default=Path("edgenas-demo"), metavar="DIR",
         help="keeps everything (default: edgenas-demo)",
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="a small one: with digits under 90 seconds")
+    parser.add_argument(
+        "--quick", action="store_true", help="a small one: with digits under 90 seconds"
+    )
     parser.add_argument(
         "--broker", metavar="URL", help="mqtt[s]://HOST:PORT instead of the embedded broker"
     )
