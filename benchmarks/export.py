@@ -32,8 +32,8 @@ from edgenas.export.parity import Parity, check_graph, compare, twin_codes
 from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.calibration import Calibration
 from edgenas.model.images import Codes, Pixels, input_batches, to_codes
+from edgenas.model.numerics import Numerics
 from edgenas.model.subnet import Subnet
-from edgenas.model.supernet import Numerics
 from edgenas.space.arch import Arch
 from edgenas.train.batches import Labels
 

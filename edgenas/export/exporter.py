@@ -30,7 +30,7 @@ from edgenas.export.quantise import quantise
 from edgenas.model.calibrate import calibrate
 from edgenas.model.calibration import Calibration
 from edgenas.model.images import Pixels, input_batches, to_codes
-from edgenas.model.subnet import BiasOverflowError, Subnet, extract
+from edgenas.model.subnet import BiasOverflowError, Subnet
 from edgenas.model.supernet import Supernet
 from edgenas.space.arch import Arch, ArchError
 from firmware_bridge.interpreter import ModelRefusedError
@@ -113,7 +113,7 @@ class Exporter:
 
     def subnet(self, arch: Arch) -> Subnet:
         """The calibrated, extracted network of `arch`."""
-        return extract(self.net, arch, self.calibration(arch))
+        return self.net.extract(arch, self.calibration(arch))
 
     def calibration(self, arch: Arch) -> Calibration:
         """Statistics and ranges of `arch`, from the cache if it was exported before."""
@@ -138,7 +138,7 @@ class Exporter:
         return self._exported(arch, model, parity, seconds, cached=False)
 
     def _fresh_subnet(self, arch: Arch) -> Subnet:
-        return extract(self.net, arch, self._calibrate(arch))
+        return self.net.extract(arch, self._calibrate(arch))
 
     def _check(self, model: bytes, subnet: Subnet) -> Parity:
         check_graph(model, subnet)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from edgenas.model.calibration import Calibration, Moments
-from edgenas.model.supernet import INPUT_RANGE, Numerics, Pass, Supernet
+from edgenas.model.numerics import Numerics
+from edgenas.model.supernet import INPUT_RANGE, Pass, Supernet
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT
 

@@ -6,17 +6,18 @@ the same weights are run by `edgenas.model.twin`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgenas.errors import EdgenasError
 from edgenas.model.calibration import Calibration
 from edgenas.model.elastic import BN_EPS, ElasticConv, ElasticLinear, convolve
+from edgenas.model.numerics import Numerics
 from edgenas.model.quant import fake_quantize, fake_quantize_weight, weight_scale
-from edgenas.model.supernet import Numerics, Supernet
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT, Layer
 
@@ -83,18 +84,28 @@ class Subnet:
 
 
 @torch.no_grad()
-def extract(net: Supernet, arch: Arch, calibration: Calibration) -> Subnet:
-    """Cut `arch` out of the supernet and fold its BatchNorm.
+def cut(
+    arch: Arch,
+    layers: tuple[Layer, ...],
+    module_of: Callable[[Layer], nn.Module],
+    calibration: Calibration,
+) -> Subnet:
+    """Slice and fold every layer.
+
+    Args:
+        arch: the subnet.
+        layers: its layers.
+        module_of: the elastic module that holds a layer's weights.
+        calibration: the subnet's statistics and ranges.
 
     Raises:
-        ArchError: the architecture does not belong to the supernet's space.
         BiasOverflowError: a folded bias leaves the INT32 range.
     """
-    layers = net.space.layers(net.space.check(arch))
     weights, biases = {}, {}
     for layer in layers:
         if layer.weighted:
-            weights[layer.name], biases[layer.name] = _fold(net, layer, calibration)
+            folded = _fold(module_of(layer), layer, calibration)
+            weights[layer.name], biases[layer.name] = folded
     subnet = Subnet(arch, layers, weights, biases, calibration)
     for layer in layers:
         if layer.weighted and calibration.ranges:
@@ -102,8 +113,7 @@ def extract(net: Supernet, arch: Arch, calibration: Calibration) -> Subnet:
     return subnet
 
 
-def _fold(net: Supernet, layer: Layer, calibration: Calibration) -> tuple[Tensor, Tensor]:
-    module = net.module(layer)
+def _fold(module: nn.Module, layer: Layer, calibration: Calibration) -> tuple[Tensor, Tensor]:
     if isinstance(module, ElasticLinear):
         return module.slice(layer).detach().clone(), module.bias.detach().clone()
     assert isinstance(module, ElasticConv)

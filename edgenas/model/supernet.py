@@ -3,12 +3,11 @@
 `supernet(x, arch)` runs one subnet; which one is an argument, never state. Every quantiser sits
 where the exported TensorFlow Lite graph has a tensor, and is named like it. The layer list comes
 from `edgenas.space.layers`, slices from `edgenas.model.elastic`, numbers from
-`edgenas.model.quant`. Cutting a plain network out is `edgenas.model.subnet`.
+`edgenas.model.quant`. What a plain network cut out of it is, is in
+`edgenas.model.subnet`.
 """
 
 from __future__ import annotations
-
-from enum import Enum
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 
 from edgenas.model.calibration import Calibration, Moments
 from edgenas.model.elastic import BN_EPS, ElasticConv, ElasticLinear, convolve
+from edgenas.model.numerics import Numerics
 from edgenas.model.quant import (
     fake_quantize,
     fake_quantize_weight,
@@ -23,23 +23,13 @@ from edgenas.model.quant import (
     scale_zero,
     weight_scale,
 )
+from edgenas.model.subnet import Subnet, cut
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT, Layer
 from edgenas.space.space import ArchSpace
 
 INPUT_RANGE = (0.0, 1.0)
 RANGE_MOMENTUM = 0.99
-
-
-class Numerics(Enum):
-    """In which numbers a forward pass runs."""
-
-    FLOAT = "float"
-    """No quantisation: the warm-up."""
-    OBSERVE = "observe"
-    """Float activations over quantised weights, their ranges recorded."""
-    INT8 = "int8"
-    """Fake quantisation of weights and of every tensor."""
 
 
 class Supernet(nn.Module):
@@ -91,6 +81,22 @@ class Supernet(nn.Module):
             learn_ranges=self.training and numerics is Numerics.INT8 and calibration is None,
         )
         return run.logits(x)
+
+    def extract(self, arch: Arch, calibration: Calibration) -> Subnet:
+        """Cut `arch` out as a plain network, its BatchNorm folded.
+
+        `IntegerTwin(subnet)` runs it in whole numbers, `edgenas.export` writes it as a file.
+
+        Args:
+            arch: the subnet.
+            calibration: its statistics, and its ranges unless only float is wanted.
+
+        Raises:
+            ArchError: the architecture does not belong to the space.
+            BiasOverflowError: a folded bias leaves the INT32 range.
+        """
+        layers = self.space.layers(self.space.check(arch))
+        return cut(arch, layers, self.module, calibration)
 
     def row(self, tensor: str) -> int:
         """Index of a tensor name in `ranges`."""

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from edgenas.errors import EdgenasError
 from edgenas.model.images import Pixels, to_input
-from edgenas.model.supernet import Numerics, Pass, Supernet
+from edgenas.model.numerics import Numerics
+from edgenas.model.supernet import Pass, Supernet
 from edgenas.space.space import ArchSpace
 from edgenas.train.batches import Batches, Labels
 from edgenas.train.checkpoint import (

@@ -13,7 +13,7 @@ from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.calibrate import calibrate
 from edgenas.model.elastic import ElasticConv
 from edgenas.model.images import Codes, Pixels, to_codes, to_input
-from edgenas.model.subnet import Subnet, extract
+from edgenas.model.subnet import Subnet
 from edgenas.model.supernet import Supernet
 from edgenas.model.twin import IntegerTwin
 from edgenas.space.arch import Arch
@@ -26,7 +26,7 @@ IMAGES = 512
 
 
 def _subnet(net: Supernet, arch: Arch, images: Pixels) -> Subnet:
-    return extract(net, arch, calibrate(net, arch, [to_input(images, arch.resolution)]))
+    return net.extract(arch, calibrate(net, arch, [to_input(images, arch.resolution)]))
 
 
 def _check_exact(subnet: Subnet, codes: Codes) -> Codes:
@@ -77,7 +77,7 @@ def test_awkward_numbers_on_small_and_odd_maps(seed: int) -> None:
     net = awkward_net(space, seed)
     arch = corners_and_draws(space, 4)[2 + seed]
     x = pictures(space, arch.resolution, IMAGES, seed)
-    subnet = extract(net, arch, calibrate(net, arch, [x[:128]]))
+    subnet = net.extract(arch, calibrate(net, arch, [x[:128]]))
     codes = torch.round(x * 255 - 128).permute(0, 2, 3, 1).to(torch.int8).numpy()
     _check_exact(subnet, np.ascontiguousarray(codes))
 
@@ -105,7 +105,7 @@ def test_an_untrained_net_is_exact_too() -> None:
     x = pictures(space, arch.resolution, IMAGES, 0)
     with torch.no_grad():
         net(x, arch)
-    subnet = extract(net, arch, calibrate(net, arch, [x[:128]]))
+    subnet = net.extract(arch, calibrate(net, arch, [x[:128]]))
     codes = torch.round(x * 255 - 128).permute(0, 2, 3, 1).to(torch.int8).numpy()
     _check_exact(subnet, np.ascontiguousarray(codes))
 
@@ -168,7 +168,7 @@ def test_the_supernet_itself_is_next_to_its_bytes(grey: Trained) -> None:
         with torch.no_grad():
             logits = grey.net(to_input(grey.unseen, arch.resolution), arch, calibration=calibration)
         fake = (torch.round(logits / scale) + zero).clamp(-128, 127).to(torch.int8).numpy()
-        subnet = extract(grey.net, arch, calibration)
+        subnet = grey.net.extract(arch, calibration)
         parity = compare(fake, twin_codes(subnet, to_codes(grey.unseen, arch.resolution)))
         assert parity.mean_lsb < 0.3
         assert parity.top1_agreement > 0.97

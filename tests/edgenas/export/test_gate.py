@@ -22,7 +22,7 @@ from edgenas.export.parity import (
 from edgenas.export.quantise import quantise
 from edgenas.model.calibrate import calibrate
 from edgenas.model.images import to_codes, to_input
-from edgenas.model.subnet import Subnet, extract
+from edgenas.model.subnet import Subnet
 from tests.edgenas.export.trained import Trained, corners_and_draws, int8_bytes
 
 
@@ -30,7 +30,7 @@ from tests.edgenas.export.trained import Trained, corners_and_draws, int8_bytes
 def subnet(colours: Trained) -> Subnet:
     arch = corners_and_draws(colours.space, 0)[0]
     images = [to_input(colours.images[:64], arch.resolution)]
-    return extract(colours.net, arch, calibrate(colours.net, arch, images))
+    return colours.net.extract(arch, calibrate(colours.net, arch, images))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_other_wiring(model: bytes, subnet: Subnet) -> None:
 def test_the_file_of_another_architecture(colours: Trained, subnet: Subnet) -> None:
     arch = colours.space.smallest()
     images = [to_input(colours.images[:64], arch.resolution)]
-    other = extract(colours.net, arch, calibrate(colours.net, arch, images))
+    other = colours.net.extract(arch, calibrate(colours.net, arch, images))
     with pytest.raises(ConversionError, match=r"constraints\.txt"):
         quantise(float_tflite(onnx_model(subnet)), other)
     with pytest.raises(ConversionError):

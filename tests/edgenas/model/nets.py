@@ -8,7 +8,8 @@ import random
 import torch
 from torch import Tensor
 
-from edgenas.model.supernet import Numerics, Supernet
+from edgenas.model.numerics import Numerics
+from edgenas.model.supernet import Supernet
 from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace, StageSpace
 

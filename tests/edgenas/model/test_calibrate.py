@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from edgenas.model.calibrate import calibrate, estimate_statistics
 from edgenas.model.calibration import Moments
 from edgenas.model.elastic import BN_EPS
-from edgenas.model.subnet import INT32_MAX, BiasOverflowError, extract
-from edgenas.model.supernet import Numerics, Pass
+from edgenas.model.numerics import Numerics
+from edgenas.model.subnet import INT32_MAX, BiasOverflowError
+from edgenas.model.supernet import Pass
 from edgenas.space.arch import ArchError
 from edgenas.space.layers import INPUT
 from edgenas.space.presets import preset
@@ -82,7 +83,7 @@ def test_a_foreign_architecture_is_refused() -> None:
     arch = TINY.smallest()
     calibration = calibrate(net, arch, [pictures(TINY, arch.resolution, 8, 0)])
     with pytest.raises(ArchError, match="expected resolution among"):
-        extract(net, preset("digits", channels=1, classes=10).smallest(), calibration)
+        net.extract(preset("digits", channels=1, classes=10).smallest(), calibration)
 
 
 def test_an_overflowing_bias_is_refused() -> None:
@@ -93,7 +94,7 @@ def test_an_overflowing_bias_is_refused() -> None:
         stem.beta[0] = 1.0  # type: ignore[operator]
     calibration = calibrate(net, arch, [pictures(TINY, arch.resolution, 8, 0)])
     with pytest.raises(BiasOverflowError, match=r"layer stem .* below 2\^31 units"):
-        extract(net, arch, calibration)
+        net.extract(arch, calibration)
 
 
 def test_smallest_scales_do_not_overflow_the_bias() -> None:
@@ -106,6 +107,6 @@ def test_smallest_scales_do_not_overflow_the_bias() -> None:
             if name.endswith("beta"):
                 parameter.fill_(1.0)
     calibration = calibrate(net, arch, [pictures(TINY, arch.resolution, 8, 0)])
-    plain = extract(net, arch, calibration)
+    plain = net.extract(arch, calibration)
     units = [plain.bias_codes(la).abs().max().item() for la in plain.layers if la.weighted]
     assert 1e6 < max(units) < INT32_MAX

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from edgenas.model.calibrate import calibrate
 from edgenas.model.elastic import ElasticConv
-from edgenas.model.subnet import extract
-from edgenas.model.supernet import RANGE_MOMENTUM, Numerics, Supernet
+from edgenas.model.numerics import Numerics
+from edgenas.model.supernet import RANGE_MOMENTUM, Supernet
 from edgenas.space.layers import INPUT
 from edgenas.space.presets import preset
 from edgenas.space.space import ArchSpace
@@ -35,7 +35,7 @@ def test_a_subnet_is_its_extraction(space: ArchSpace, seed: int) -> None:
     arch = sampled(space, 3, seed)[2]
     images = pictures(space, arch.resolution, 24, seed)
     calibration = calibrate(net, arch, [images])
-    plain = extract(net, arch, calibration)
+    plain = net.extract(arch, calibration)
     with torch.no_grad():
         ours = net(images, arch, numerics=Numerics.FLOAT, calibration=calibration)
         torch.testing.assert_close(ours, plain(images, Numerics.FLOAT), rtol=1e-4, atol=1e-4)
