@@ -40,7 +40,8 @@ from firmware_bridge.wire.topics import Address, Topics
 from firmware_bridge.wire.values import BlobRef, new_id
 from tests.edgenas.fleet.scripted import failed, good_measurement, refused, success
 
-SILENCE_S = 20.0  # a safety net: nothing is lost on the in-memory link
+REASK_S = 0.5  # a host that restarts has not seen the request
+ASKS = 60  # a safety net: nothing else is lost on the in-memory link
 
 Answer = Measurement | JobFailed
 Script = Callable[[str, MeasureJob, bytes], Answer | None]
@@ -329,21 +330,29 @@ class DeviceTwin:
 
     def _pull_once(self, ref: BlobRef) -> bytes:
         chunks, content = ChunkMap(ref.size_bytes, ref.chunk_bytes), bytearray(ref.size_bytes)
+        asks = 0
         while (wanted := chunks.next_request()) is not None:
             request = BlobRequest(digest=ref.sha256, first=wanted[0], want=wanted[1])
             self.say(self._topics.blob_request(self.device_id), request, qos=0)
             for _ in range(bin(int(wanted[1], 16)).count("1")):
-                offset, piece = self._next_chunk(ref)
+                found = self._next_chunk(ref)
+                if found is None:
+                    asks += 1
+                    break
+                offset, piece = found
                 content[offset : offset + len(piece)] = piece
                 chunks.mark(offset, len(piece))
+            if asks > ASKS:
+                raise PullFailed("STALLED")
         return bytes(content)
 
-    def _next_chunk(self, ref: BlobRef) -> tuple[int, bytes]:
+    def _next_chunk(self, ref: BlobRef) -> tuple[int, bytes] | None:
+        """The next chunk's offset and bytes; None if none came for a while."""
         while True:
             try:
-                received = self._chunks.get(timeout=SILENCE_S)
+                received = self._chunks.get(timeout=REASK_S)
             except queue.Empty:
-                raise PullFailed("STALLED") from None
+                return None
             if received is None:
                 raise PullFailed("CANCELLED")
             address = self._topics.parse(received.topic)

@@ -1,5 +1,6 @@
 """Measuring jobs through the whole daemon, over the in-memory broker, with real children."""
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -64,10 +65,12 @@ def test_a_job_is_measured_answered_and_acknowledged(
     assert [*revs, result.rev] == list(range(1, len(revs) + 2))
     assert "measuring" in [state.status for state in host.states]
     host.state(lambda state: state.status == "idle")
+    heard = len(host.states)
+    host.link.publish(host.topics.resync(DEVICE), encode(Resync()))  # comes after the ack
+    host.wait(lambda: len(host.states) > heard)
     board.stop()
-    journal = Journal(tmp_path / "state" / "journal.sqlite")
-    assert journal.outbox.pending() == []
-    journal.close()
+    with contextlib.closing(Journal(tmp_path / "state" / "journal.sqlite")) as journal:
+        assert journal.outbox.pending() == []
 
 
 def test_a_repeated_job_gets_the_same_answer_without_new_work(

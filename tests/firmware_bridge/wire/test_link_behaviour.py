@@ -19,6 +19,7 @@ def opened(world: World, client_id: str, *filters: str) -> tuple[Link, Recorder]
     link.subscribe(*filters)
     link.open(seen)
     link.wait_connected(DEADLINE_S)
+    seen.wait_connected_times(1)
     return link, seen
 
 
