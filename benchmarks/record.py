@@ -59,6 +59,18 @@ def write_result(name: str, figures: list[Figure], seeds: dict[str, int], raw: A
     return path
 
 
+def update_figure(name: str, figure: str, value: float) -> None:
+    """Replace one figure of `results/<name>.json`; when and on which commit is kept beside it."""
+    path = RESULTS / f"{name}.json"
+    body = json.loads(path.read_text(encoding="utf-8"))
+    for entry in body["figures"]:
+        if entry["name"] == figure:
+            when = datetime.now(UTC).isoformat(timespec="seconds")
+            entry.update(value=value, measured={"date": when, "commit": _commit()})
+            print(f"{figure}: {value:.4g} {entry['unit']} ({entry['direction']} {entry['target']})")
+    path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+
+
 def _public(words: list[str]) -> list[str]:
     """The command line without the folders of one machine."""
     return [Path(word).name.upper() if word.startswith("/") else word for word in words]
