@@ -4,9 +4,10 @@
 
 DIR holds `fashion-mnist/`, `cifar-10-batches-bin/` and an image folder `flowers128/`. Each preset
 is trained first (for minutes only: exactness does not need a good network, only a trained one),
-then random architectures are exported and compared on real images: the supernet with fake
-quantisation, the integer twin, and the bytes under the runtime. What was measured is kept in
-`--work`, so that an interrupted run goes on.
+then random architectures are exported and compared on real images: the bytes under the runtime
+against the integer twin, against the calibrated supernet, and against the arithmetic of training
+(the same ranges and statistics, but sums and biases not rounded to whole numbers). What was
+measured is kept in `--work`, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ from edgenas.model.calibration import Calibration
 from edgenas.model.images import Codes, Pixels, input_batches, to_codes
 from edgenas.model.numerics import Numerics
 from edgenas.model.subnet import Subnet
+from edgenas.model.supernet import Pass
 from edgenas.space.arch import Arch
 from edgenas.train.batches import Labels
 
 SEED = 0
 DATA = {"digits": "digits", "fashion": "fashion-mnist", "cifar": "cifar10", "mobile": "flowers128"}
-EPOCHS = {"digits": 24.0, "fashion": 1.0, "cifar": 0.07, "mobile": 0.3}
-BATCH = {"digits": 64, "fashion": 128, "cifar": 32, "mobile": 16}
+EPOCHS = {"digits": 24.0, "fashion": 1.0, "cifar": 0.3, "mobile": 5.0}
+BATCH = {"digits": 64, "fashion": 128, "cifar": 64, "mobile": 32}
+RATE = 0.1
 CALIBRATION = {"digits": 2048, "fashion": 2048, "cifar": 512, "mobile": 128}
 IMAGES = 1000
 CONVERSION = ("onnx", "onnx2tf", "quantise")
@@ -56,6 +59,7 @@ class Row:
     bytes: int
     twin: Parity
     fake: Parity
+    training: Parity
     accuracy_bytes: float
     accuracy_fake: float
     plain_gap: float
@@ -81,7 +85,7 @@ def _preset(name: str, root: Path, archs: int, work: Path) -> list[Row]:
     data_root = {"fashion": root / "fashion-mnist", "cifar": root}.get(name)
     options = TrainOptions(
         str(folder) if folder else DATA[name], data_root, name, None,
-        {"epochs": EPOCHS[name], "batch": BATCH[name], "checkpoint_every": 5}, SEED,
+        {"epochs": EPOCHS[name], "batch": BATCH[name], "rate": RATE, "checkpoint_every": 10}, SEED,
     )  # fmt: skip
     train_run(run, options, "benchmark", Silent())
     checkpoint, data = open_run(run)
@@ -112,7 +116,7 @@ def _kept_rows(path: Path) -> list[Row]:
         return []
     bodies = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [
-        Row(**{**body, "twin": Parity(**body["twin"]), "fake": Parity(**body["fake"])})
+        Row(**{**body, **{name: Parity(**body[name]) for name in ("twin", "fake", "training")}})
         for body in bodies
     ]
 
@@ -139,21 +143,31 @@ def _one(name: str, exporter: Exporter, arch: Arch, pixels: Pixels, labels: Labe
     codes = to_codes(pixels, arch.resolution)
     got = run_codes(model, codes)
     fake = _fake_codes(exporter, arch, subnet.calibration, pixels)
+    training = _fake_codes(exporter, arch, subnet.calibration, pixels, as_trained=True)
     return Row(
         name, arch.id, exporter.net.space.macs(arch), len(model),
-        compare(twin_codes(subnet, codes), got), compare(fake, got),
+        compare(twin_codes(subnet, codes), got), compare(fake, got), compare(training, got),
         accuracy(got, labels), accuracy(fake, labels), _plain_gap(exporter, subnet, pixels),
         exported.seconds, cached_seconds,
     )  # fmt: skip
 
 
-def _fake_codes(exporter: Exporter, arch: Arch, calibration: Calibration, pixels: Pixels) -> Codes:
+def _fake_codes(
+    exporter: Exporter,
+    arch: Arch,
+    calibration: Calibration,
+    pixels: Pixels,
+    as_trained: bool = False,
+) -> Codes:
     """Logit codes of the supernet itself, fake-quantised, calibrated for the subnet."""
     scale, zero = calibration.scale_zero("logits")
     parts = []
     with torch.no_grad():
         for x in input_batches(pixels, arch.resolution, 250):
-            logits = exporter.net(x, arch, calibration=calibration)
+            if as_trained:
+                logits = Pass(exporter.net, arch, Numerics.INT8, calibration).logits(x)
+            else:
+                logits = exporter.net(x, arch, calibration=calibration)
             parts.append(torch.round(logits / scale) + zero)
     return torch.cat(parts).clamp(-128, 127).to(torch.int8).numpy()
 
@@ -203,6 +217,7 @@ def _exactness(name: str, rows: list[Row]) -> list[Figure]:
     mean, largest = max(r.twin.mean_lsb for r in rows), max(r.twin.max_lsb for r in rows)
     fake = 100 * min(row.fake.top1_agreement for row in rows)
     plain = max(row.plain_gap for row in rows)
+    training = 100 * min(row.training.top1_agreement for row in rows)
     return [
         Figure(f"{name}: architectures compared", len(rows), "", 50, ">="),
         Figure(f"{name}: twin top-1 agreement", top1, "%", 99.95, ">="),
@@ -210,6 +225,7 @@ def _exactness(name: str, rows: list[Row]) -> list[Figure]:
         Figure(f"{name}: twin largest difference", largest, "LSB", 0, "<="),
         Figure(f"{name}: fake-quantised top-1 agreement", fake, "%", 99.5, ">="),
         Figure(f"{name}: fake-quantised accuracy difference", 100 * max(gaps), "points", 0.2, "<="),
+        Figure(f"{name}: arithmetic of training, top-1 agreement", training, "%", 95, ">="),
         Figure(f"{name}: float, supernet against plain subnet", plain, "relative", 1e-4, "<="),
     ]
 

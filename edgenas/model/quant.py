@@ -88,8 +88,3 @@ def weight_codes(weight: Tensor) -> tuple[Tensor, Tensor]:
     view = (-1,) + (1,) * (weight.dim() - 1)
     codes = torch.round(weight.detach() / scale.view(view)).clamp(-WEIGHT_MAX, WEIGHT_MAX)
     return codes.double(), scale
-
-
-def round_bias(bias: Tensor, step: Tensor) -> Tensor:
-    """The bias on its INT32 grid: whole multiples of `step` = input scale x weight scale."""
-    return torch.round(bias / step) * step

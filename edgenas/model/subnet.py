@@ -1,7 +1,7 @@
 """A plain network cut out of the supernet: BatchNorm folded, nothing elastic left.
 
-This is what is exported. It runs in float arithmetic with fake quantisation; the same integers on
-the same weights are run by `edgenas.model.twin`.
+This is what is exported. It runs in float, or in INT8 as `edgenas.model.simulate` does; the same
+numbers as integers are `edgenas.model.twin`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from edgenas.errors import EdgenasError
 from edgenas.model.calibration import Calibration
 from edgenas.model.elastic import BN_EPS, ElasticConv, ElasticLinear, convolve
 from edgenas.model.numerics import Numerics
-from edgenas.model.quant import fake_quantize, fake_quantize_weight, weight_scale
+from edgenas.model.quant import weight_scale
+from edgenas.model.simulate import simulate
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT, Layer
 
@@ -48,24 +49,25 @@ class Subnet:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, numerics: Numerics = Numerics.INT8) -> Tensor:
-        """Logits [n, classes] of images [n, channels, r, r] in [0, 1]."""
+        """Logits [n, classes] of images [n, channels, r, r] in [0, 1], in float or INT8."""
+        if numerics is Numerics.INT8:
+            return simulate(x, self.layers, self.folded, self.calibration)
         tensors = {INPUT: x}
         for layer in self.layers:
-            y = self._layer(layer, [tensors[name] for name in layer.inputs], numerics)
-            if numerics is Numerics.INT8:
-                y = fake_quantize(y, *self.calibration.scale_zero(layer.name))
+            y = self._layer(layer, [tensors[name] for name in layer.inputs])
             tensors[layer.name] = torch.relu(y) if layer.relu else y
         return tensors["logits"]
 
-    def _layer(self, layer: Layer, inputs: list[Tensor], numerics: Numerics) -> Tensor:
+    def folded(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """Float weight and bias of a layer."""
+        return self.weights[layer.name], self.biases[layer.name]
+
+    def _layer(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
         if layer.kind == "add":
             return inputs[0] + inputs[1]
         if layer.kind == "mean":
             return inputs[0].mean((2, 3))
-        weight, bias = self.weights[layer.name], self.biases[layer.name]
-        if numerics is Numerics.INT8:
-            bias = (self.bias_codes(layer) * self.bias_step(layer)).to(bias.dtype)
-            weight = fake_quantize_weight(weight)
+        weight, bias = self.folded(layer)
         if layer.kind == "linear":
             return F.linear(inputs[0], weight, bias)
         return convolve(inputs[0], weight, layer) + bias.view(1, -1, 1, 1)
@@ -104,7 +106,7 @@ def cut(
     weights, biases = {}, {}
     for layer in layers:
         if layer.weighted:
-            folded = _fold(module_of(layer), layer, calibration)
+            folded = fold(module_of(layer), layer, calibration)
             weights[layer.name], biases[layer.name] = folded
     subnet = Subnet(arch, layers, weights, biases, calibration)
     for layer in layers:
@@ -113,7 +115,8 @@ def cut(
     return subnet
 
 
-def _fold(module: nn.Module, layer: Layer, calibration: Calibration) -> tuple[Tensor, Tensor]:
+def fold(module: nn.Module, layer: Layer, calibration: Calibration) -> tuple[Tensor, Tensor]:
+    """Active weight of a layer with its BatchNorm in it, and the bias [cout]; both detached."""
     if isinstance(module, ElasticLinear):
         return module.slice(layer).detach().clone(), module.bias.detach().clone()
     assert isinstance(module, ElasticConv)

@@ -19,11 +19,10 @@ from edgenas.model.numerics import Numerics
 from edgenas.model.quant import (
     fake_quantize,
     fake_quantize_weight,
-    round_bias,
     scale_zero,
-    weight_scale,
 )
-from edgenas.model.subnet import Subnet, cut
+from edgenas.model.simulate import simulate
+from edgenas.model.subnet import Subnet, cut, fold
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT, Layer
 from edgenas.space.space import ArchSpace
@@ -70,9 +69,14 @@ class Supernet(nn.Module):
             x: images [n, channels, r, r] in [0, 1], r = arch.resolution.
             arch: the subnet that runs.
             numerics: float warm-up or INT8 fake quantisation.
-            calibration: the subnet's own statistics and ranges; without it BatchNorm uses the
-                batch and the quantisers use the shared ranges (and learn them while training).
+            calibration: the subnet's own statistics and ranges, with which INT8 rounds exactly as
+                the device does and passes no gradient. Without it BatchNorm uses the batch and the
+                quantisers use the shared ranges (and learn them while training).
         """
+        if numerics is Numerics.INT8 and calibration is not None and calibration.ranges:
+            layers = self.space.layers(arch)
+            known = calibration
+            return simulate(x, layers, lambda layer: fold(self.module(layer), layer, known), known)
         run = Pass(
             self,
             arch,
@@ -155,27 +159,17 @@ class Pass:
         if isinstance(module, ElasticLinear):
             return self._linear(layer, module, inputs[0])
         assert isinstance(module, ElasticConv)
-        weight = module.slice(layer)
-        y = convolve(inputs[0], self._weight(weight), layer)
-        return self._normalise(layer, module, weight, y)
+        y = convolve(inputs[0], self._weight(module.slice(layer)), layer)
+        return self._normalise(layer, module, y)
 
     def _linear(self, layer: Layer, module: ElasticLinear, x: Tensor) -> Tensor:
-        weight = module.slice(layer)
-        bias: Tensor = module.bias
-        if self._exact:
-            bias = round_bias(bias, self._scale(layer.inputs[0]) * weight_scale(weight))
-        return F.linear(x, self._weight(weight), bias)
+        return F.linear(x, self._weight(module.slice(layer)), module.bias)
 
-    def _normalise(self, layer: Layer, module: ElasticConv, weight: Tensor, y: Tensor) -> Tensor:
+    def _normalise(self, layer: Layer, module: ElasticConv, y: Tensor) -> Tensor:
         gamma, beta = module.affine(layer)
         if self.calibration is not None:
             std = torch.sqrt(self.calibration.var[layer.name] + BN_EPS)
             factor, bias = gamma / std, beta - self.calibration.mean[layer.name] * gamma / std
-            if self._exact:
-                step = self._scale(layer.inputs[0]) * weight_scale(
-                    weight * factor.view(-1, 1, 1, 1)
-                )
-                bias = round_bias(bias, step)
             return y * factor.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
         if self.moments is not None:
             var, mean = torch.var_mean(y, (0, 2, 3), correction=0)
@@ -185,11 +179,6 @@ class Pass:
         return F.batch_norm(y, None, None, gamma, beta, True, 0.0, BN_EPS)
 
     # --- numbers -------------------------------------------------------------------------------
-
-    @property
-    def _exact(self) -> bool:
-        """Whether biases are rounded too: only once the subnet's own numbers are all known."""
-        return self.numerics is Numerics.INT8 and self.calibration is not None
 
     def _weight(self, weight: Tensor) -> Tensor:
         return weight if self.numerics is Numerics.FLOAT else fake_quantize_weight(weight)
@@ -209,9 +198,6 @@ class Pass:
         """Quantise a tensor without a shared range by what this batch shows, not to nothing."""
         scale, zero = scale_zero(torch.stack(ends))
         self.scale[row], self.zero[row] = scale.item(), int(zero)
-
-    def _scale(self, tensor: str) -> float:
-        return self.scale[self.net.row(tensor)]
 
     def _ranges(self) -> Tensor:
         if self.calibration is None or not self.calibration.ranges:

@@ -1,21 +1,19 @@
 """The integer twin: the extracted subnet computed as XNNPACK's 8-bit kernels compute it.
 
 Integer codes in, integer codes out, so that the twin and the exported bytes can be compared number
-by number. Convolution and dense layers: exact sums, one single-precision multiplication, rounding
-half to even. ADD: 20-bit fixed-point multipliers. MEAN: as a dense layer over the window.
+by number. Sums are formed here, exactly; how a sum becomes a code is `edgenas.model.kernels`.
 """
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgenas.model import kernels
 from edgenas.model.elastic import convolve
-from edgenas.model.quant import QMAX, QMIN, weight_codes
+from edgenas.model.kernels import Grid
+from edgenas.model.quant import weight_codes
 from edgenas.model.subnet import Subnet
 from edgenas.space.layers import INPUT, Layer
 
@@ -46,44 +44,26 @@ class IntegerTwin:
         return tensors["logits"].to(torch.int8)
 
     def _layer(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
+        grids = [self._grid(name) for name in layer.inputs]
+        out = self._grid(layer.name)
+        shifted = [x - grid.zero for x, grid in zip(inputs, grids, strict=True)]
         if layer.kind == "add":
-            return self._add(layer, *inputs)
+            return kernels.add(shifted[0], shifted[1], (grids[0], grids[1]), out).double()
         if layer.kind == "mean":
-            return self._mean(layer, inputs[0])
-        return self._weighted(layer, inputs[0])
+            total = shifted[0].sum((2, 3))
+            return kernels.mean(total, layer.size**2, grids[0], out).double()
+        return self._weighted(layer, shifted[0], grids[0], out)
 
-    def _weighted(self, layer: Layer, x: Tensor) -> Tensor:
-        scale_in, zero_in = self._grid(layer.inputs[0])
-        scale_out, zero_out = self._grid(layer.name)
-        weight, scale_w = self._codes[layer.name]
-        step = np.float32(scale_in) * scale_w.numpy()
-        bias = self.subnet.bias_codes(layer)
-        acc = _exact_product(x - zero_in, weight, layer)
+    def _weighted(self, layer: Layer, x: Tensor, source: Grid, out: Grid) -> Tensor:
+        weight, scale = self._codes[layer.name]
+        acc = _exact_product(x, weight, layer)
         view = (1, -1) + (1,) * (acc.dim() - 2)
-        factor = torch.from_numpy(step / np.float32(scale_out)).view(view)
-        scaled = (acc + bias.view(view)).float() * factor
-        return _requantize(scaled, zero_out)
+        acc += self.subnet.bias_codes(layer).view(view)
+        factor = kernels.weighted_factor(source, scale, out).view(view)
+        return kernels.requantize(acc, factor, out.zero).double()
 
-    def _mean(self, layer: Layer, x: Tensor) -> Tensor:
-        scale_in, zero_in = self._grid(layer.inputs[0])
-        scale_out, zero_out = self._grid(layer.name)
-        acc = (x - zero_in).sum((2, 3))
-        factor = np.float32(scale_in) / (np.float32(scale_out) * np.float32(layer.size**2))
-        return _requantize(acc.float() * torch.tensor(factor), zero_out)
-
-    def _add(self, layer: Layer, a: Tensor, b: Tensor) -> Tensor:
-        (scale_a, zero_a), (scale_b, zero_b) = (self._grid(name) for name in layer.inputs)
-        scale_out, zero_out = self._grid(layer.name)
-        ratio_a, ratio_b = np.float32(scale_a) / scale_out, np.float32(scale_b) / scale_out
-        _, exponent = math.frexp(max(float(ratio_a), float(ratio_b)))
-        shift = 20 - (exponent - 1)
-        factor_a, factor_b = (float(np.rint(float(r) * 2.0**shift)) for r in (ratio_a, ratio_b))
-        acc = (a - zero_a) * factor_a + (b - zero_b) * factor_b + 2.0 ** (shift - 1)
-        return (torch.floor(acc / 2.0**shift) + zero_out).clamp(QMIN, QMAX)
-
-    def _grid(self, tensor: str) -> tuple[np.float32, int]:
-        scale, zero = self.subnet.calibration.scale_zero(tensor)
-        return np.float32(scale), zero
+    def _grid(self, tensor: str) -> Grid:
+        return Grid.of(self.subnet.calibration, tensor)
 
 
 def _exact_product(x: Tensor, weight: Tensor, layer: Layer) -> Tensor:
@@ -101,8 +81,3 @@ def _exact_product(x: Tensor, weight: Tensor, layer: Layer) -> Tensor:
     if layer.kind == "linear":
         return F.linear(x, weight).double()
     return convolve(x, weight, layer).double()
-
-
-def _requantize(scaled: Tensor, zero: int) -> Tensor:
-    """Round half to even, add the zero point, saturate."""
-    return (torch.round(scaled) + zero).clamp(QMIN, QMAX).double()

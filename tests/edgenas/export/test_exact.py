@@ -11,10 +11,12 @@ from edgenas.export.onnx_writer import onnx_model
 from edgenas.export.parity import check_graph, compare, measure_parity, twin_codes
 from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.calibrate import calibrate
+from edgenas.model.calibration import Calibration
 from edgenas.model.elastic import ElasticConv
 from edgenas.model.images import Codes, Pixels, to_codes, to_input
+from edgenas.model.numerics import Numerics
 from edgenas.model.subnet import Subnet
-from edgenas.model.supernet import Supernet
+from edgenas.model.supernet import Pass, Supernet
 from edgenas.model.twin import IntegerTwin
 from edgenas.space.arch import Arch
 from edgenas.space.presets import preset
@@ -160,17 +162,35 @@ def test_the_twin_does_not_care_how_images_are_batched(grey: Trained) -> None:
     assert np.array_equal(alone.numpy(), together[:1])
 
 
-def test_the_supernet_itself_is_next_to_its_bytes(grey: Trained) -> None:
-    """What training optimised against what runs: fractions of a step apart, hardly a guess."""
+def _logit_codes(logits: torch.Tensor, calibration: Calibration) -> Codes:
+    scale, zero = calibration.scale_zero("logits")
+    return (torch.round(logits / scale) + zero).clamp(-128, 127).to(torch.int8).numpy()
+
+
+def test_the_calibrated_supernet_gives_the_codes_of_its_bytes(grey: Trained) -> None:
     for arch in corners_and_draws(grey.space, 1):
         calibration = calibrate(grey.net, arch, [to_input(grey.images[:256], arch.resolution)])
-        scale, zero = calibration.scale_zero("logits")
+        logits = grey.net(to_input(grey.unseen, arch.resolution), arch, calibration=calibration)
+        twin = twin_codes(
+            grey.net.extract(arch, calibration), to_codes(grey.unseen, arch.resolution)
+        )
+        assert np.array_equal(_logit_codes(logits, calibration), twin)
+
+
+def test_what_training_computes_is_next_to_its_bytes(grey: Trained) -> None:
+    """Training's own arithmetic leaves out two roundings: fractions of a step, hardly a guess."""
+    for arch in corners_and_draws(grey.space, 1):
+        calibration = calibrate(grey.net, arch, [to_input(grey.images[:256], arch.resolution)])
         with torch.no_grad():
-            logits = grey.net(to_input(grey.unseen, arch.resolution), arch, calibration=calibration)
-        fake = (torch.round(logits / scale) + zero).clamp(-128, 127).to(torch.int8).numpy()
+            logits = Pass(grey.net, arch, Numerics.INT8, calibration).logits(
+                to_input(grey.unseen, arch.resolution)
+            )
         subnet = grey.net.extract(arch, calibration)
-        parity = compare(fake, twin_codes(subnet, to_codes(grey.unseen, arch.resolution)))
-        assert parity.mean_lsb < 0.3
+        parity = compare(
+            _logit_codes(logits, calibration),
+            twin_codes(subnet, to_codes(grey.unseen, arch.resolution)),
+        )
+        assert parity.mean_lsb < 0.6
         assert parity.top1_agreement > 0.97
 
 

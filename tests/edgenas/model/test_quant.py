@@ -11,10 +11,8 @@ from edgenas.model.quant import (
     fake_quantize,
     fake_quantize_weight,
     nudged_range,
-    round_bias,
     scale_zero,
     weight_codes,
-    weight_scale,
 )
 
 ends = st.floats(-1e4, 1e4, width=32)
@@ -153,12 +151,3 @@ def test_folding_commutes_with_quantising(seed: int, factors: list[float], signs
     expected = codes * factor.sign().view(-1, 1, 1, 1)
     assert torch.equal(folded[~tie], expected[~tie])
     assert (folded - expected).abs().max() <= 1
-
-
-def test_rounded_biases_are_whole_multiples() -> None:
-    step = weight_scale(_normal(0, 8, 5)) * 0.01
-    bias = _normal(1, 8)
-    rounded = round_bias(bias, step)
-    units = rounded.double() / step.double()
-    assert (units - units.round()).abs().max() < 1e-2
-    assert ((rounded - bias).abs() <= 0.51 * step).all()
