@@ -1,4 +1,4 @@
-"""`edgenas export`: one subnet as an INT8 .tflite file, with the proof that it is the subnet."""
+"""`edgenas export`: one subnet as an INT8 file, with the proof that it is the subnet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def add_parser(commands: Subparsers) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "export",
-        help="write one subnet as INT8 TensorFlow Lite",
+        help="write one subnet as INT8 TensorFlow Lite or ONNX",
         description="Calibrates the subnet, exports it with the trained ranges and checks the "
         "bytes against the integer twin; a file that is not the trained network is never written.",
     )
@@ -22,9 +22,13 @@ def add_parser(commands: Subparsers) -> None:
         "--arch", default="largest", metavar="ARCH",
         help="largest (default), smallest, random, or a JSON file with an architecture",
     )  # fmt: skip
+    parser.add_argument(
+        "--format", choices=("tflite", "onnx"), default="tflite",
+        help="kind of file: tflite (default), or onnx with the same codes, scales and zero points",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of --arch random (default: 0)")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="file to write (default: ARCHID.tflite)"
+        "--out", type=Path, metavar="FILE", help="file to write (default: ARCHID.FORMAT)"
     )
     parser.add_argument("--arch-out", type=Path, metavar="FILE", help="also write the architecture")
     parser.set_defaults(run=run)
@@ -40,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     folder = RunDir(args.folder)
     checkpoint, data = open_run(folder)
     arch = _arch(args, checkpoint.space)
-    found = scorer_of(folder, checkpoint, data).candidate(arch)
-    out = args.out or Path(f"{arch.id}.tflite")
+    found = scorer_of(folder, checkpoint, data).candidate(arch, args.format)
+    out = args.out or Path(f"{arch.id}.{args.format}")
     _copy(found.exported.path, out)
     if args.arch_out:
         write_json(args.arch_out, arch.to_dict())
@@ -50,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         json.dumps(
             {
                 "file": str(out),
+                "format": args.format,
                 "sha256": found.exported.sha256,
                 "bytes": found.exported.size_bytes,
                 "arch": arch.id,

@@ -1,6 +1,7 @@
 """One candidate from choice to bytes: calibrate, extract, convert, quantise, check, keep.
 
-Exports are kept by (checkpoint, arch): the second time costs nothing. What the accuracy of the
+Exports are kept by (checkpoint, arch, file format), and the formats of one architecture share one
+calibration: they are the same network. The second time costs nothing. What the accuracy of the
 bytes is on which images is asked of `Exported` with the images at hand; which candidates to export
 is the search's business.
 """
@@ -25,7 +26,8 @@ from torch import Tensor
 from edgenas.export.convert import float_tflite
 from edgenas.export.errors import CandidateError, ExportError, ParityError
 from edgenas.export.onnx_writer import onnx_model
-from edgenas.export.parity import Parity, check_graph, measure_parity, require_parity
+from edgenas.export.parity import Parity, check_graph, check_qdq, measure_parity, require_parity
+from edgenas.export.qdq_writer import qdq_bytes
 from edgenas.export.quantise import quantise
 from edgenas.model.calibrate import calibrate
 from edgenas.model.calibration import Calibration
@@ -33,11 +35,13 @@ from edgenas.model.images import Pixels, input_batches, to_codes
 from edgenas.model.subnet import BiasOverflowError, Subnet
 from edgenas.model.supernet import Supernet
 from edgenas.space.arch import Arch, ArchError
-from firmware_bridge.interpreter import ModelRefusedError
+from firmware_bridge.runtimes.choice import FileFormat
+from firmware_bridge.runtimes.errors import ModelRefusedError
 
 CALIBRATION_IMAGES = 2048
 CALIBRATION_BATCH = 256
 PARITY_IMAGES = 256
+FILE_NAMES: dict[FileFormat, str] = {"tflite": "model.tflite", "onnx": "model.onnx"}
 _T = TypeVar("_T")
 
 
@@ -47,7 +51,7 @@ class Exported:
 
     Attributes:
         arch: what was exported.
-        path: the .tflite file.
+        path: the .tflite or .onnx file.
         sha256: of the file, in hex.
         size_bytes: of the file.
         parity: integer twin against the bytes.
@@ -62,6 +66,11 @@ class Exported:
     parity: Parity
     seconds: dict[str, float]
     cached: bool
+
+    @property
+    def file_format(self) -> FileFormat:
+        """What kind of file it is."""
+        return next(kind for kind, name in FILE_NAMES.items() if name == self.path.name)
 
 
 class Exporter:
@@ -89,8 +98,12 @@ class Exporter:
         self.folder = folder / checkpoint[:16]
         self._batches: dict[int, Sequence[Tensor]] = {}
 
-    def export(self, arch: Arch) -> Exported:
+    def export(self, arch: Arch, file_format: FileFormat = "tflite") -> Exported:
         """The bytes of `arch`, from the cache or made now.
+
+        Args:
+            arch: the subnet.
+            file_format: TensorFlow Lite, or ONNX with the same codes, scales and zero points.
 
         Raises:
             ArchError: the architecture is not in the supernet's space.
@@ -98,11 +111,11 @@ class Exporter:
                 gate), or there is no room for them.
         """
         self.net.space.check(arch)
-        kept = self._load(arch)
+        kept = self._load(arch, file_format)
         if kept is not None:
             return kept
         try:
-            return self._make(arch)
+            return self._make(arch, file_format)
         except BiasOverflowError as error:
             raise CandidateError(str(error)) from error
         except OSError as error:
@@ -117,34 +130,31 @@ class Exporter:
 
     def calibration(self, arch: Arch) -> Calibration:
         """Statistics and ranges of `arch`, from the cache if it was exported before."""
-        if self._load(arch) is not None:
-            stored = (self._home(arch) / "calibration.pt").read_bytes()
-            return Calibration(**torch.load(io.BytesIO(stored), weights_only=True))
-        return self._calibrate(arch)
+        for file_format in FILE_NAMES:
+            if self._load(arch, file_format) is not None:
+                stored = (self._home(arch, file_format) / "calibration.pt").read_bytes()
+                return Calibration(**torch.load(io.BytesIO(stored), weights_only=True))
+        return calibrate(self.net, arch, self._calibration_batches(arch.resolution))
 
     # --- making --------------------------------------------------------------------------------
 
-    def _calibrate(self, arch: Arch) -> Calibration:
-        return calibrate(self.net, arch, self._calibration_batches(arch.resolution))
-
-    def _make(self, arch: Arch) -> Exported:
+    def _make(self, arch: Arch, file_format: FileFormat) -> Exported:
         seconds: dict[str, float] = {}
-        subnet = _timed(seconds, "calibrate", lambda: self._fresh_subnet(arch))
-        graph = _timed(seconds, "onnx", lambda: onnx_model(subnet))
-        float_model = _timed(seconds, "onnx2tf", lambda: float_tflite(graph))
-        model = _timed(seconds, "quantise", lambda: quantise(float_model, subnet))
-        parity = _timed(seconds, "parity", lambda: self._check(model, subnet))
-        self._keep(arch, model, parity, subnet.calibration)
-        return self._exported(arch, model, parity, seconds, cached=False)
+        subnet = _timed(seconds, "calibrate", lambda: self.subnet(arch))
+        write = {"tflite": _write_tflite, "onnx": _write_onnx}[file_format]
+        model = write(subnet, seconds)
+        parity = _timed(seconds, "parity", lambda: self._check(model, subnet, file_format))
+        self._keep(arch, file_format, model, parity, subnet.calibration)
+        return self._exported(arch, file_format, model, parity, seconds, cached=False)
 
-    def _fresh_subnet(self, arch: Arch) -> Subnet:
-        return self.net.extract(arch, self._calibrate(arch))
-
-    def _check(self, model: bytes, subnet: Subnet) -> Parity:
-        check_graph(model, subnet)
+    def _check(self, model: bytes, subnet: Subnet, file_format: FileFormat) -> Parity:
+        if file_format == "onnx":
+            check_qdq(model, subnet)
+        else:
+            check_graph(model, subnet)
         codes = to_codes(self.images[:PARITY_IMAGES], subnet.arch.resolution)
         try:
-            parity = measure_parity(model, subnet, codes)
+            parity = measure_parity(model, subnet, codes, file_format)
         except ModelRefusedError as error:
             raise ParityError(
                 f"{subnet.arch.id}: expected the host's runtime to run the bytes, got: {error}"
@@ -162,10 +172,17 @@ class Exporter:
 
     # --- keeping -------------------------------------------------------------------------------
 
-    def _home(self, arch: Arch) -> Path:
-        return self.folder / arch.id
+    def _home(self, arch: Arch, file_format: FileFormat) -> Path:
+        return self.folder / (arch.id if file_format == "tflite" else f"{arch.id}.{file_format}")
 
-    def _keep(self, arch: Arch, model: bytes, parity: Parity, calibration: Calibration) -> None:
+    def _keep(
+        self,
+        arch: Arch,
+        file_format: FileFormat,
+        model: bytes,
+        parity: Parity,
+        calibration: Calibration,
+    ) -> None:
         """Write everything beside, then rename the folder into place."""
         buffer = io.BytesIO()  # torch writing to a full disk itself would not raise an OSError
         torch.save(asdict(calibration), buffer)
@@ -179,33 +196,51 @@ class Exporter:
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
         try:
-            (beside / "model.tflite").write_bytes(model)
+            (beside / FILE_NAMES[file_format]).write_bytes(model)
             (beside / "calibration.pt").write_bytes(numbers)
             (beside / "export.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
-            shutil.rmtree(self._home(arch), ignore_errors=True)
-            os.replace(beside, self._home(arch))
+            shutil.rmtree(self._home(arch, file_format), ignore_errors=True)
+            os.replace(beside, self._home(arch, file_format))
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
-    def _load(self, arch: Arch) -> Exported | None:
+    def _load(self, arch: Arch, file_format: FileFormat) -> Exported | None:
         """A kept export whose bytes and numbers still have their digests."""
-        home = self._home(arch)
+        home = self._home(arch, file_format)
         try:
             card = json.loads((home / "export.json").read_text(encoding="utf-8"))
-            model = (home / "model.tflite").read_bytes()
+            model = (home / FILE_NAMES[file_format]).read_bytes()
             numbers = (home / "calibration.pt").read_bytes()
             kept = (card["sha256"], card["calibration_sha256"])
             if Arch.from_dict(card["arch"]) != arch or kept != (_digest(model), _digest(numbers)):
                 return None
-            return self._exported(arch, model, Parity(**card["parity"]), {}, cached=True)
+            parity = Parity(**card["parity"])
+            return self._exported(arch, file_format, model, parity, {}, cached=True)
         except (OSError, ValueError, KeyError, TypeError, ArchError):
             return None
 
     def _exported(
-        self, arch: Arch, model: bytes, parity: Parity, seconds: dict[str, float], *, cached: bool
+        self,
+        arch: Arch,
+        file_format: FileFormat,
+        model: bytes,
+        parity: Parity,
+        seconds: dict[str, float],
+        *,
+        cached: bool,
     ) -> Exported:
-        path = self._home(arch) / "model.tflite"
+        path = self._home(arch, file_format) / FILE_NAMES[file_format]
         return Exported(arch, path, _digest(model), len(model), parity, seconds, cached)
+
+
+def _write_tflite(subnet: Subnet, seconds: dict[str, float]) -> bytes:
+    graph = _timed(seconds, "onnx", lambda: onnx_model(subnet))
+    float_model = _timed(seconds, "onnx2tf", lambda: float_tflite(graph))
+    return _timed(seconds, "quantise", lambda: quantise(float_model, subnet))
+
+
+def _write_onnx(subnet: Subnet, seconds: dict[str, float]) -> bytes:
+    return _timed(seconds, "qdq", lambda: qdq_bytes(subnet))
 
 
 def _digest(model: bytes) -> str:

@@ -21,7 +21,7 @@ IR_VERSION = 8
 
 def onnx_model(subnet: Subnet) -> onnx.ModelProto:
     """ONNX model with input [1, c, r, r] named `input` and output [1, classes] named `logits`."""
-    graph = _Graph()
+    graph = GraphDraft()
     for layer in subnet.layers:
         _WRITERS[layer.kind](graph, subnet, layer)
     first, last = subnet.layers[0], subnet.layers[-1]
@@ -38,8 +38,8 @@ def onnx_model(subnet: Subnet) -> onnx.ModelProto:
     return helper.make_model(body, opset_imports=opset, ir_version=IR_VERSION)
 
 
-class _Graph:
-    """Nodes and constants in the making."""
+class GraphDraft:
+    """Nodes and constants of an ONNX graph in the making."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -49,11 +49,15 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(value.detach().cpu().numpy(), name))
         return name
 
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+    def node(
+        self, kind: str, inputs: list[str], output: str, name: str | None = None, **attributes: Any
+    ) -> None:
+        """Add a node, named after its output if nothing else is said."""
+        named = name or output
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=named, **attributes))
 
 
-def _write_conv(graph: _Graph, subnet: Subnet, layer: Layer) -> None:
+def _write_conv(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:
     weight = graph.constant(f"{layer.name}.weight", subnet.weights[layer.name])
     bias = graph.constant(f"{layer.name}.bias", subnet.biases[layer.name])
     output = f"{layer.name}.linear" if layer.relu else layer.name
@@ -68,16 +72,16 @@ def _write_conv(graph: _Graph, subnet: Subnet, layer: Layer) -> None:
         graph.node("Relu", [output], layer.name)
 
 
-def _write_add(graph: _Graph, subnet: Subnet, layer: Layer) -> None:
+def _write_add(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:
     graph.node("Add", list(layer.inputs), layer.name)
 
 
-def _write_mean(graph: _Graph, subnet: Subnet, layer: Layer) -> None:
+def _write_mean(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:
     graph.node("GlobalAveragePool", list(layer.inputs), f"{layer.name}.window")
     graph.node("Flatten", [f"{layer.name}.window"], layer.name, axis=1)
 
 
-def _write_linear(graph: _Graph, subnet: Subnet, layer: Layer) -> None:
+def _write_linear(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:
     weight = graph.constant(f"{layer.name}.weight", subnet.weights[layer.name])
     bias = graph.constant(f"{layer.name}.bias", subnet.biases[layer.name])
     graph.node("Gemm", [layer.inputs[0], weight, bias], layer.name, transB=1)

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 
 from edgenas.export.errors import ParityError
 from edgenas.export.graph import Graph, GraphOp, read_graph
+from edgenas.export.qdq_writer import qdq_bytes
 from edgenas.export.quantise import OPERATORS, match_layers
 from edgenas.export.run_bytes import run_codes
 from edgenas.model.images import Codes
@@ -22,6 +24,7 @@ from edgenas.model.quant import weight_codes
 from edgenas.model.subnet import Subnet
 from edgenas.model.twin import IntegerTwin
 from edgenas.space.layers import INPUT, Layer
+from firmware_bridge.runtimes.choice import FileFormat
 
 ALLOWED = frozenset({*OPERATORS.values(), "RESHAPE"})
 MIN_AGREEMENT = 0.9995
@@ -113,9 +116,28 @@ def _same(stored: npt.NDArray[Any] | None, expected: npt.NDArray[Any]) -> bool:
     return stored is not None and np.array_equal(stored, expected)
 
 
-def measure_parity(model: bytes, subnet: Subnet, codes: Codes) -> Parity:
+def check_qdq(model: bytes, subnet: Subnet) -> None:
+    """An .onnx file is well formed and is, to the byte, what this subnet is written as.
+
+    Raises:
+        ParityError: it is another network's, or was changed.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ParityError(f"{subnet.arch.id}: expected well-formed ONNX, got {error}") from error
+    if model != qdq_bytes(subnet):
+        raise ParityError(
+            f"{subnet.arch.id}: expected the trained scales, weights and biases, the file holds "
+            f"others; delete the file and export again"
+        )
+
+
+def measure_parity(
+    model: bytes, subnet: Subnet, codes: Codes, file_format: FileFormat = "tflite"
+) -> Parity:
     """Twin against bytes on input codes [n, r, r, c]."""
-    return compare(twin_codes(subnet, codes), run_codes(model, codes))
+    return compare(twin_codes(subnet, codes), run_codes(model, codes, file_format=file_format))
 
 
 def twin_codes(subnet: Subnet, codes: Codes, batch: int = 250) -> Codes:

@@ -11,16 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from edgenas.model.images import Codes
-from firmware_bridge.interpreter import Model, Runtime, find_runtime
+from firmware_bridge.runtimes.choice import FileFormat
+from firmware_bridge.runtimes.installed import find_runtime
+from firmware_bridge.runtimes.model import Runtime
 
 
-def run_codes(model: bytes, codes: Codes, threads: int = 1) -> Codes:
+def run_codes(
+    model: bytes, codes: Codes, threads: int = 1, file_format: FileFormat = "tflite"
+) -> Codes:
     """Logit codes [n, classes] of input codes [n, r, r, c], one image an invocation.
 
     Raises:
         InterpreterError: no runtime is installed, or it refuses the model.
     """
-    net = Model(model, threads, _runtime())
+    net = _runtime(file_format).open(model, threads)
     outputs = np.empty((len(codes), net.outputs[0].shape[-1]), np.int8)
     for row, image in enumerate(codes):
         net.feed([image[None]])
@@ -35,5 +39,5 @@ def accuracy(outputs: Codes, labels: npt.NDArray[np.int64]) -> float:
 
 
 @cache
-def _runtime() -> Runtime:
-    return find_runtime()
+def _runtime(file_format: FileFormat) -> Runtime:
+    return find_runtime(file_format)
