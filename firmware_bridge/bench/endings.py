@@ -15,6 +15,7 @@ from typing import Any
 from firmware_bridge.bench.load import CpuTimes, others_busy_pct
 from firmware_bridge.bench.plan import MeasurePlan
 from firmware_bridge.bench.process import Ending
+from firmware_bridge.bench.sampling import Discarded
 from firmware_bridge.bench.verdict import judge, live_flags
 from firmware_bridge.facts import Board, fingerprint, fingerprint_sha256
 from firmware_bridge.wire.measured import DETAIL_CAP, Leg, Measurement, Verdict
@@ -60,7 +61,7 @@ class Attempted:
     def take_memory(self, ending: Ending) -> None:
         """Keeps the first child's result, or who is to blame that there is none."""
         self.proved = ending.stages.get("runtime", self.proved)
-        if ending.result is None:
+        if ending.result is None or ending.strays:
             self.blame = blame_of(ending)
             return
         self.seen = ending.result
@@ -70,15 +71,29 @@ class Attempted:
                 f"expected at most {cap} bytes of resident memory, got {peak}", "oom"
             )
 
-    def take_latency(self, ending: Ending, polled_bits: Sequence[int | None]) -> None:
-        """Keeps the second child's samples and the throttle flags polled meanwhile."""
-        if ending.result is None:
+    def take_latency(self, ending: Ending, polled: Sequence[tuple[int, int | None]]) -> None:
+        """Keeps the second child's samples and what was seen of throttling meanwhile.
+
+        Args:
+            ending: How the child ended.
+            polled: Times (ns, by the child's clock) and throttle flags then.
+        """
+        if ending.result is None or ending.strays:
             self.blame = blame_of(ending)
             return
         legs = ending.result["legs"]
         self.legs = tuple(Leg(**{**leg, "samples_ns": tuple(leg["samples_ns"])}) for leg in legs)
-        during = [*polled_bits, *(leg.throttle_bits for leg in self.legs)]
-        self.live_bits = live_flags(self.bits_before, during, self.bits_after)
+        spans = [Discarded(**each) for each in ending.result["discarded"]]
+        during: list[int | None] = [leg.throttle_bits for leg in self.legs]
+        repeated = 0
+        for span in spans:
+            repeated |= span.throttle_bits
+        for moment_ns, bits in polled:
+            if any(span.start_ns <= moment_ns <= span.end_ns for span in spans):
+                repeated |= bits or 0
+            else:
+                during.append(bits)
+        self.live_bits = live_flags(self.bits_before, during, self.bits_after, repeated)
 
     def outcome(self) -> Measurement | JobFailed:
         """The answer to the job."""
@@ -96,7 +111,7 @@ def measurement_of(attempted: Attempted, verdict: Verdict, detail: str | None) -
     """A Measurement of whatever is known, with attempt and rev 0."""
     plan, seen = attempted.plan, attempted.seen
     fields = fingerprint(attempted.board, attempted.proved, plan.threads, plan.cpus)
-    notes = [note for note in (detail, seen.get("golden_flaw")) if note]
+    notes = [note for note in (detail, seen.get("runtime_note"), seen.get("golden_flaw")) if note]
     return Measurement(
         attempt=0,
         rev=0,
@@ -128,14 +143,22 @@ def blame_of(ending: Ending) -> Blame:
         return Blame("cancelled while measuring", failure="CANCELLED")
     if ending.stages.get("loading") == "reference":
         return Blame(f"the reference model cannot be measured: {story}", failure="INTERNAL")
+    if ending.strays:
+        return Blame(f"left {ending.strays} processes behind that had to be looked for", "crash")
+    if ending.killed_for in ("processes", "answer"):
+        return Blame(story, "crash")
     if ending.killed_for == "memory":
         return Blame(f"passed memory_cap_bytes with {ending.peak_bytes} bytes resident", "oom")
     if ending.killed_for == "deadline":
         return Blame(f"not finished at its deadline: {story}", "timeout")
     if ending.failure is not None:
         return _blame_told(ending.failure.get("code"), story)
+    if ending.signal_number == signal.SIGXCPU:
+        return Blame(f"used more CPU time than its deadline and threads allow: {story}", "timeout")
     if ending.signal_number == signal.SIGKILL and ending.kernel_oom is not False:
         return Blame(f"killed by the kernel, most likely for want of memory: {story}", "oom")
+    if ending.cannot_import is not None:
+        return Blame(story, failure="INTERNAL")
     if ending.signal_number is not None or "runtime" in ending.stages:
         return Blame(story, "crash")
     return Blame(f"the measuring process cannot run here: {story}", failure="INTERNAL")

@@ -1,6 +1,7 @@
-"""How busy the CPUs are with other people's work, from ``/proc/stat``.
+"""How busy a board is with other people's work, from ``/proc/stat`` and ``/proc/vmstat``.
 
-Counts only. When a board is too busy is decided in ``preflight``.
+Counts only, and counts pages that come back from swap as well. When a board is too busy is
+decided in ``preflight``.
 """
 
 from __future__ import annotations
@@ -56,6 +57,16 @@ def others_busy_pct(before: CpuTimes | None, after: CpuTimes | None) -> float | 
         return None
     busy = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
     return round(min(max(100 * busy / (after.total_s - before.total_s), 0.0), 100.0), 1)
+
+
+def pages_swapped_in(proc_root: Path) -> int | None:
+    """Pages read back from swap since boot; None if the kernel does not count them."""
+    try:
+        text = (proc_root / "vmstat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return None
+    rows = (line.split() for line in text.splitlines())
+    return next((int(row[1]) for row in rows if row[0] == "pswpin"), None)
 
 
 def _own_cpu_s() -> float:

@@ -21,6 +21,11 @@ def status_bytes(process: str) -> dict[str, int]:
     return _kib_lines(PROC / process / "status")
 
 
+def rollup_bytes(process: str) -> dict[str, int]:
+    """The lines of ``/proc/<process>/smaps_rollup`` in bytes; empty where there is none."""
+    return _kib_lines(PROC / process / "smaps_rollup")
+
+
 def reset_peak() -> bool:
     """Sets this process's ``VmHWM`` back to its ``VmRSS``; False where the kernel does not allow
     it.
@@ -37,7 +42,7 @@ def reset_peak() -> bool:
 def snapshot() -> dict[str, int | None]:
     """Where this process's memory lies now, in bytes; None for what this kernel does not show."""
     status = status_bytes("self")
-    rollup = _kib_lines(PROC / "self" / "smaps_rollup")
+    rollup = rollup_bytes("self")
     return {
         "pss_bytes": rollup.get("Pss"),
         "private_dirty_bytes": rollup.get("Private_Dirty"),

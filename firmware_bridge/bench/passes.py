@@ -12,27 +12,28 @@ import os
 import resource
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from firmware_bridge.bench import memory
 from firmware_bridge.bench.answer import AnswerLine
+from firmware_bridge.bench.container import file_format_of
+from firmware_bridge.bench.page_cache import drop_from_cache
 from firmware_bridge.bench.plan import GoldenFile, MeasurePlan
 from firmware_bridge.bench.sampling import Instruments, Letter, Sampler, SamplingRule
 from firmware_bridge.bench.sensors import Sensors
-from firmware_bridge.bench.stub import STUB_INPUT, STUB_MODEL
-from firmware_bridge.interpreter import (
+from firmware_bridge.bench.stub import STUB_INPUT, STUBS
+from firmware_bridge.runtimes.choice import chosen_runtime
+from firmware_bridge.runtimes.errors import (
     InputMismatchError,
-    Model,
     ModelRefusedError,
-    Runtime,
     RuntimeBrokenError,
     RuntimeMissingError,
-    find_runtime,
-    random_inputs,
+    RuntimeUnknownError,
 )
+from firmware_bridge.runtimes.installed import find_runtime
+from firmware_bridge.runtimes.model import Model, Runtime, random_inputs
 
 MEMORY_INVOKES = 10
 SEED = 20_240_501
@@ -41,11 +42,12 @@ SEED = 20_240_501
 def carry_out(request: Mapping[str, Any], answer: AnswerLine) -> None:
     """Runs the pass that the request names and answers with its result or its failure."""
     try:
-        runtime = find_runtime()
-        label = prove(runtime)
-        answer.stage(runtime=label)
+        plan = request.get("plan")
+        runtime = _import_for(Path(plan["model_path"]) if plan else None, answer)
+        delegate = prove(runtime)
+        answer.stage(runtime=runtime.label(delegate), runtime_note=runtime.shortfall(delegate))
         answer.done(PASSES[request["pass"]](request, runtime, answer))
-    except (RuntimeMissingError, RuntimeBrokenError) as error:
+    except (RuntimeUnknownError, RuntimeMissingError, RuntimeBrokenError) as error:
         answer.failed("runtime", str(error))
     except ModelRefusedError as error:
         answer.failed("unsupported_op", str(error))
@@ -57,8 +59,18 @@ def carry_out(request: Mapping[str, Any], answer: AnswerLine) -> None:
         answer.failed("io", f"{error.strerror or error}: {error.filename or 'a file of the plan'}")
 
 
+def _import_for(path: Path | None, answer: AnswerLine) -> Runtime:
+    """Imports the runtime for a file, or the preferred one for none.
+
+    A wheel that does not suit this CPU kills this process; the parent then knows which it was.
+    """
+    file_format = file_format_of(path) if path else None
+    chosen = chosen_runtime(os.environ)
+    return find_runtime(file_format, chosen, lambda name: answer.stage(importing=name))
+
+
 def prove(runtime: Runtime) -> str:
-    """Runs the one-operator model and returns the runtime's label.
+    """Runs the one-operator model and returns who computed it.
 
     This also pays for what costs memory only once: the delegate, and numpy's random generator.
 
@@ -66,7 +78,7 @@ def prove(runtime: Runtime) -> str:
         RuntimeBrokenError: It does not build, or gives wrong numbers.
     """
     try:
-        model = Model(STUB_MODEL, 1, runtime)
+        model = runtime.open(STUBS[runtime.file_format], 1)
         model.feed_bytes(STUB_INPUT)
         model.run_checked()
         wrong_by = model.distance_lsb(STUB_INPUT)
@@ -81,7 +93,7 @@ def prove(runtime: Runtime) -> str:
             f"{runtime.name} {runtime.version} computes an identity wrongly, by {wrong_by}; "
             "its build does not suit this CPU"
         )
-    return runtime.label(model.delegate)
+    return model.delegate
 
 
 def probe(request: Mapping[str, Any], runtime: Runtime, answer: AnswerLine) -> dict[str, object]:
@@ -101,7 +113,7 @@ def memory_pass(
     method = "clear_refs" if memory.reset_peak() else "hwm"
     baseline = memory.status_bytes("self")["VmRSS" if method == "clear_refs" else "VmHWM"]
     drop_from_cache(plan.model_path)
-    model, load_cold_ns = _timed(lambda: Model(plan.model_path, plan.threads, runtime))
+    model, load_cold_ns = _timed(lambda: runtime.open(plan.model_path, plan.threads))
     model.feed(random_inputs(model, SEED))
     _, first_invoke_ns = _timed(model.run_checked)
     for _ in range(MEMORY_INVOKES - 1):
@@ -116,7 +128,7 @@ def memory_pass(
         "arena_bytes": None,
     }
     del model
-    model, load_warm_ns = _timed(lambda: Model(plan.model_path, plan.threads, runtime))
+    model, load_warm_ns = _timed(lambda: runtime.open(plan.model_path, plan.threads))
     return {
         "load_cold_ns": load_cold_ns,
         "load_warm_ns": load_warm_ns,
@@ -124,6 +136,7 @@ def memory_pass(
         "memory": seen,
         "peak_rss_bytes": peak,
         "runtime": runtime.label(model.delegate),
+        "runtime_note": runtime.shortfall(model.delegate),
         **_golden_result(model, plan.golden),
     }
 
@@ -136,7 +149,9 @@ def latency_pass(
     models: dict[Letter, Model] = {"C": _ready(plan.model_path, plan.threads, runtime)}
     if plan.reference_path is not None:
         answer.stage(loading="reference")
-        models["R"] = _ready(plan.reference_path, plan.threads, runtime)
+        same = file_format_of(plan.reference_path) == runtime.file_format
+        beside = runtime if same else _import_for(plan.reference_path, answer)
+        models["R"] = _ready(plan.reference_path, plan.threads, beside)
     answer.stage(loading="done")
     sensors = Sensors(Path(request["sys_root"]), plan.cpus)
     rule = SamplingRule(
@@ -151,10 +166,27 @@ def latency_pass(
     instruments = Instruments(time.perf_counter_ns, _switches, sensors.read)
     gc.collect()
     gc.freeze()
-    legs = Sampler(
-        rule, {letter: each.invoke for letter, each in models.items()}, instruments
-    ).run()
-    return {"legs": [asdict(leg) for leg in legs], "runtime": runtime.label(models["C"].delegate)}
+    invokes = {letter: each.invoke for letter, each in models.items()}
+    sampler = Sampler(rule, invokes, instruments)
+    legs = sampler.run()
+    return {
+        "legs": [asdict(leg) for leg in legs],
+        "discarded": [asdict(span) for span in sampler.discarded],
+        "runtime": runtime.label(models["C"].delegate),
+    }
+
+
+def operators_pass(
+    request: Mapping[str, Any], runtime: Runtime, answer: AnswerLine
+) -> dict[str, object]:
+    """Time of each operator, or None where the runtime tells none."""
+    plan = MeasurePlan.from_fields(request["plan"])
+    model = _ready(plan.model_path, plan.threads, runtime)
+    times = model.operator_times(request["invocations"])
+    return {
+        "operators": None if times is None else [asdict(each) for each in times],
+        "runtime": runtime.label(model.delegate),
+    }
 
 
 def golden_pass(
@@ -171,19 +203,13 @@ PASSES: dict[str, Callable[[Mapping[str, Any], Runtime, AnswerLine], dict[str, o
     "memory": memory_pass,
     "latency": latency_pass,
     "golden": golden_pass,
+    "operators": operators_pass,
 }
-
-
-def drop_from_cache(path: Path) -> None:
-    """Asks the kernel to forget the file's pages, so that the next load is a cold one."""
-    with path.open("rb") as stream, suppress(OSError):
-        os.fsync(stream.fileno())
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _ready(path: Path, threads: int, runtime: Runtime) -> Model:
     """The model, fed with fixed inputs and run once."""
-    model = Model(path, threads, runtime)
+    model = runtime.open(path, threads)
     model.feed(random_inputs(model, SEED))
     model.run_checked()
     return model

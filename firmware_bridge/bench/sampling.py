@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from firmware_bridge.bench.sensors import Reading
+from firmware_bridge.bench.sensors import SLOWED_BITS, Reading
 from firmware_bridge.wire.levels import MAX_LEG_SAMPLES, MIN_LEG_SAMPLES
 from firmware_bridge.wire.measured import Leg
 from firmware_bridge.wire.statistics import quantile
@@ -69,8 +69,25 @@ class Instruments:
     read: Callable[[], Reading]
 
 
+@dataclass(frozen=True)
+class Discarded:
+    """A stretch of time whose samples do not count: warm-up, or a round that was repeated.
+
+    Attributes:
+        start_ns, end_ns: By the sampler's clock.
+        throttle_bits: Flags seen at its legs, all together.
+    """
+
+    start_ns: int
+    end_ns: int
+    throttle_bits: int = 0
+
+
 class Sampler:
     """Times the given functions by one rule.
+
+    Attributes:
+        discarded: After ``run``, what does not count, in the order in which it ran.
 
     Args:
         rule: When to stop.
@@ -91,12 +108,14 @@ class Sampler:
         self._buffer = [0] * max(rule.leg or 0, MAX_LEG_SAMPLES)
         self._best_khz = 0.0
         self._stop_ns = 0
+        self.discarded: list[Discarded] = []
 
     def run(self) -> tuple[Leg, ...]:
         """Warms up, then samples until the rule is met or ``cap_ms`` is over."""
         started = self._instruments.clock_ns()
         self._stop_ns = started + self._rule.cap_ms * _MS
         leg_samples = self._rule.leg_samples(self._warm_up(started))
+        self.discarded.append(Discarded(started, self._instruments.clock_ns()))
         legs: list[Leg] = []
         rounds = samples = time_ns = 0
         while not self._rule.enough(rounds, samples, time_ns) and not self._over():
@@ -137,21 +156,26 @@ class Sampler:
 
     def _settled_round(self, number: int, leg_samples: int) -> list[Leg]:
         """One round, repeated at most twice while something disturbs it; the calmest one counts."""
-        tries: list[list[Leg]] = []
+        tries: list[tuple[list[Leg], Discarded]] = []
         while len(tries) <= MAX_REPEATS:
-            tries.append(self._round(number, leg_samples))
-            self._best_khz = max(self._best_khz, mean_khz(tries[-1]) or 0.0)
-            if self._calm(tries[-1]) or self._over():
+            started = self._instruments.clock_ns()
+            legs = self._round(number, leg_samples)
+            tries.append((legs, Discarded(started, self._instruments.clock_ns(), _flags(legs))))
+            self._best_khz = max(self._best_khz, mean_khz(legs) or 0.0)
+            if self._calm(legs) or self._over():
                 break
-        whole = [legs for legs in tries if len(legs) == len(self._order)] or tries[:1]
-        return min(whole, key=lambda legs: (self._slowed(legs), _preempted(legs)))
+        whole = [each for each in tries if len(each[0]) == len(self._order)] or tries[:1]
+        kept = min(whole, key=lambda each: (self._slowed(each[0]), _preempted(each[0])))
+        self.discarded += [span for legs, span in tries if legs is not kept[0]]
+        return kept[0]
 
     def _calm(self, legs: list[Leg]) -> bool:
         return not _preempted(legs) and not self._slowed(legs)
 
     def _slowed(self, legs: list[Leg]) -> bool:
         khz = mean_khz(legs)
-        return khz is not None and khz < FREQUENCY_FLOOR * self._best_khz
+        slow = khz is not None and khz < FREQUENCY_FLOOR * self._best_khz
+        return slow or bool(_flags(legs) & SLOWED_BITS)
 
     def _round(self, number: int, leg_samples: int) -> list[Leg]:
         legs = []
@@ -225,6 +249,13 @@ def mean_khz(legs: list[Leg]) -> float | None:
     """Mean frequency over legs, kHz; None if it was never readable."""
     values = [leg.freq_khz for leg in legs if leg.freq_khz is not None]
     return sum(values) / len(values) if values else None
+
+
+def _flags(legs: list[Leg]) -> int:
+    bits = 0
+    for leg in legs:
+        bits |= leg.throttle_bits or 0
+    return bits
 
 
 def _preempted(legs: list[Leg]) -> int:

@@ -1,13 +1,16 @@
-"""A model of one operator, 512 bytes: the smallest proof that a runtime works on this board.
+"""A model of one operator in each file format: the smallest proof that a runtime works here.
 
-One INT8 FULLY_CONNECTED, 4 inputs to 4 outputs, identity weights, all scales 1: whatever goes in
-comes out. XNNPACK takes it, so running it also pays for the delegate's one-time memory. Building
-interpreters is left to ``firmware_bridge.interpreter``.
+One INT8 dense layer (FULLY_CONNECTED, QLinearMatMul), 4 inputs to 4 outputs, identity weights, all
+scales 1: whatever goes in comes out. XNNPACK takes it, so running it also pays for the delegate's
+one-time memory. Running models is left to ``firmware_bridge.runtimes``.
 """
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
+
+from firmware_bridge.runtimes.choice import FileFormat
 
 STUB_MODEL = base64.b64decode(
     "HAAAAFRGTDMAAAAAAAAOABQAEAAMAAgAAAAEAA4AAAAQAAAAQAAAALQBAAADAAAAAgAAACwAAAAMAAAAAAAGAAgA"
@@ -20,6 +23,15 @@ STUB_MODEL = base64.b64decode(
     "gD8CAAAAAQAAAAQAAAABAAAAEAAAAAwAEAAPAAAACAAEAAwAAAAJAAAABAAAAAAAAAk="
 )
 """A complete .tflite file."""
+
+STUB_ONNX = base64.b64decode(
+    "CAc6kAEKKgoBeAoBcwoBegoBdwoBcwoBegoBcwoBehIBeSINUUxpbmVhck1hdE11bBIEc3R1YioLEAFCAXNKBAAAgD8q"
+    "CBADQgF6SgEAKhsIBAgEEANCAXdKEAEAAAAAAQAAAAABAAAAAAFaEwoBeBIOCgwIAxIICgIIAQoCCARiEwoBeRIOCgwI"
+    "AxIICgIIAQoCCARCBAoAEA0="
+)
+"""A complete .onnx file, IR version 7, operator set 13."""
+
+STUBS: Mapping[FileFormat, bytes] = {"tflite": STUB_MODEL, "onnx": STUB_ONNX}
 
 STUB_INPUT = bytes((0, 1, 0x7F, 0x80))
 """INT8 0, 1, 127, -128; the right output is the same four bytes."""

@@ -12,22 +12,24 @@ to it.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from firmware_bridge.bench import preflight
 from firmware_bridge.bench.container import flaw_of
 from firmware_bridge.bench.endings import Attempted, failure_of, measurement_of
 from firmware_bridge.bench.load import read_cpu_times
+from firmware_bridge.bench.pinning import cpus_for
 from firmware_bridge.bench.plan import MEMORY_CAP_BYTES, GoldenFile, MeasurePlan
 from firmware_bridge.bench.preflight import Surroundings, Unfit
 from firmware_bridge.bench.process import Ending, Limits, run_child
-from firmware_bridge.bench.sensors import Reading, Sensors, ask_firmware
+from firmware_bridge.bench.sensors import Sensors, flags_now
+from firmware_bridge.bench.turn import when_fit
 from firmware_bridge.facts import read_board
 from firmware_bridge.machine_lock import (
     LockBusyError,
@@ -66,10 +68,14 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class RuntimeProbe:
-    """A runtime's ``label`` such as ``ai-edge-litert 2.1.2 xnnpack``, or why none works here."""
+    """A runtime's ``label`` such as ``ai-edge-litert 2.1.2 xnnpack``, or why none works here.
+
+    ``note`` says what is less than was asked for, such as a provider that did not load.
+    """
 
     label: str | None
     flaw: str | None
+    note: str | None = None
 
 
 @dataclass
@@ -79,7 +85,7 @@ class _Session:
     plan: MeasurePlan
     argv_prefix: Sequence[str]
     around: Surroundings
-    readings: list[Reading] = field(default_factory=list)
+    polled: list[tuple[int, int | None]] = field(default_factory=list)
 
 
 def measure(
@@ -92,6 +98,7 @@ def measure(
     sys_root: Path | str = "/sys",
     known_runtime: str | None = None,
     cancelled: Callable[[], bool] = _never,
+    tell: Callable[[str], None] | None = None,
 ) -> MeasureOutcome:
     """Measures one model on this board; blocks until done, at most a few times ``plan.cap_ms``.
 
@@ -105,21 +112,32 @@ def measure(
         proc_root, sys_root: Where board, load and sensors are read.
         known_runtime: Label for the fingerprint if no child gets as far as proving one.
         cancelled: Polled ten times a second.
+        tell: Takes a line on what is being waited for; None logs it.
 
     Returns:
         A Measurement, feasible or not; or a JobFailed if the board could not measure (CANCELLED,
         LOCKED, NO_MEMORY, INTERNAL). Both with attempt 0 and rev 0.
     """
-    session = _Session(plan, argv_prefix, Surroundings(Path(proc_root), Path(sys_root), cancelled))
-    board = read_board(session.around.proc_root, session.around.sys_root)
+    around = Surroundings(Path(proc_root), Path(sys_root), cancelled)
+    if tell is not None:
+        around = replace(around, tell=tell)
+    board = read_board(around.proc_root, around.sys_root)
+    cpus = cpus_for(plan.cpus, plan.threads, board.clusters, os.sched_getaffinity(0))
+    plan = replace(plan, cpus=cpus)
+    session = _Session(plan, argv_prefix, around)
     attempted = Attempted(plan, board, known_runtime)
     refused = _refused_at_once(attempted)
     if refused is not None:
         return refused
     try:
-        return _measure_when_fit(session, attempted, lock, lock_timeout_s)
+        turn = when_fit(plan, around, lock, lock_timeout_s)
+        with turn as granted:
+            attempted.waiting_ms = granted.waited_ms
+            if granted.unfit is not None:
+                return give_up(attempted, granted.unfit)
+            return _measure_now(session, attempted)
     except (MachineLockError, OSError) as error:
-        return _board_failure(error, argv_prefix)
+        return board_failure(error, argv_prefix)
 
 
 def self_test(
@@ -152,11 +170,11 @@ def self_test(
         model_path=model_path, golden=golden, threads=threads, memory_cap_bytes=memory_cap_bytes
     )
     request = {"pass": "golden", "cpus": [], "plan": plan.to_fields()}
-    limits = Limits(deadline_s, memory_cap_bytes)
+    limits = Limits(deadline_s, memory_cap_bytes, math.ceil(deadline_s * threads) + 1)
     try:
         ending = run_child(argv_prefix, request, limits, cancelled=cancelled)
     except OSError as error:
-        return SelfTest(False, None, _no_child(argv_prefix, error))
+        return SelfTest(False, None, no_child(argv_prefix, error))
     return _tested(ending, tolerance_lsb)
 
 
@@ -167,15 +185,15 @@ def probe_runtime(
     cancelled: Callable[[], bool] = _never,
 ) -> RuntimeProbe:
     """Runs a one-operator model in a child, so that not even SIGILL can reach the caller."""
+    limits = Limits(deadline_s, cpu_s=math.ceil(deadline_s) + 1)
+    request = {"pass": "probe", "cpus": []}
     try:
-        ending = run_child(
-            argv_prefix, {"pass": "probe", "cpus": []}, Limits(deadline_s), cancelled=cancelled
-        )
+        ending = run_child(argv_prefix, request, limits, cancelled=cancelled)
     except OSError as error:
-        return RuntimeProbe(None, _no_child(argv_prefix, error))
+        return RuntimeProbe(None, no_child(argv_prefix, error))
     if ending.result is None:
         return RuntimeProbe(None, ending.story())
-    return RuntimeProbe(str(ending.stages["runtime"]), None)
+    return RuntimeProbe(str(ending.stages["runtime"]), None, ending.stages.get("runtime_note"))
 
 
 def _tested(ending: Ending, tolerance_lsb: int) -> SelfTest:
@@ -202,50 +220,18 @@ def _refused_at_once(attempted: Attempted) -> MeasureOutcome | None:
     return None
 
 
-def _measure_when_fit(
-    session: _Session, attempted: Attempted, lock: MachineLock | None, lock_timeout_s: float
-) -> MeasureOutcome:
-    """Waits for the board to be cool, then up to four times to be quiet.
-
-    The lock is held while load is watched and while measuring, and free during the pauses.
-    """
-    plan, around = session.plan, session.around
-    started = time.monotonic()
-    unfit = preflight.check_memory(plan, around) or preflight.check_temperature(plan, around)
-    if unfit is not None:
-        return _give_up(attempted, unfit)
-    pauses_s = [*preflight.RETRY_PAUSES_S]
-    while True:
-        left_s = max(lock_timeout_s, 0.0)
-        with lock.hold(left_s, around.cancelled) if lock else nullcontext(0.0) as waited_s:
-            lock_timeout_s -= waited_s
-            unfit = preflight.check_load(plan, around)
-            attempted.waiting_ms = _elapsed_ms(started)
-            if unfit is None:
-                return _measure_now(session, attempted)
-        if unfit.obstacle == "CANCELLED" or not pauses_s:
-            return _give_up(attempted, unfit)
-        if not around.wait(pauses_s.pop(0)):
-            return _give_up(attempted, Unfit("CANCELLED", "cancelled while the board was busy"))
-
-
 def _measure_now(session: _Session, attempted: Attempted) -> MeasureOutcome:
     plan, around = session.plan, session.around
     started = time.monotonic()
     attempted.load_before = read_cpu_times(around.proc_root, plan.cpus)
     attempted.take_memory(_run_pass(session, "memory", plan.memory_cap_bytes))
     if attempted.blame is None:
-        sensors = Sensors(around.sys_root, plan.cpus)
-        ask = (
-            ask_firmware
-            if sensors.throttle_source is None
-            else lambda: sensors.read().throttle_bits
-        )
-        attempted.bits_before = ask()
-        with _kept_off(plan.cpus):
+        sensors = Sensors(around.sys_root, plan.cpus, supply=True)
+        attempted.bits_before = flags_now(sensors)
+        with kept_off(plan.cpus):
             second = _run_pass(session, "latency", 2 * plan.memory_cap_bytes, sensors)
-        attempted.bits_after = ask()
-        attempted.take_latency(second, [reading.throttle_bits for reading in session.readings])
+        attempted.bits_after = flags_now(sensors)
+        attempted.take_latency(second, session.polled)
     attempted.load_after = read_cpu_times(around.proc_root, plan.cpus)
     attempted.measuring_ms = _elapsed_ms(started)
     return attempted.outcome()
@@ -255,31 +241,45 @@ def _run_pass(
     session: _Session, name: str, cap_bytes: int, sensors: Sensors | None = None
 ) -> Ending:
     plan = session.plan
-    request = {
-        "pass": name,
-        "cpus": list(plan.cpus),
-        "sys_root": str(session.around.sys_root),
-        "plan": plan.to_fields(),
-    }
-    limits = Limits((plan.cap_ms + plan.startup_ms) / 1000, cap_bytes)
 
     def look() -> None:
         if sensors is not None:
-            session.readings.append(sensors.read())
+            session.polled.append((time.perf_counter_ns(), sensors.read().throttle_bits))
 
     return run_child(
-        session.argv_prefix, request, limits, cancelled=session.around.cancelled, on_tick=look
+        session.argv_prefix,
+        request_of(name, plan, session.around.sys_root),
+        limits_of(plan, cap_bytes),
+        cancelled=session.around.cancelled,
+        on_tick=look,
     )
 
 
-def _give_up(attempted: Attempted, unfit: Unfit) -> MeasureOutcome:
+def request_of(name: str, plan: MeasurePlan, sys_root: Path) -> dict[str, object]:
+    """What a child is asked that carries one pass of a plan out."""
+    return {
+        "pass": name,
+        "cpus": list(plan.cpus),
+        "sys_root": str(sys_root),
+        "plan": plan.to_fields(),
+    }
+
+
+def limits_of(plan: MeasurePlan, cap_bytes: int) -> Limits:
+    """What a child may use that carries one pass of a plan out."""
+    deadline_s = (plan.cap_ms + plan.startup_ms) / 1000
+    return Limits(deadline_s, cap_bytes, math.ceil(deadline_s * plan.threads) + 1)
+
+
+def give_up(attempted: Attempted, unfit: Unfit) -> MeasureOutcome:
+    """The answer of a board that must not be measured now."""
     if unfit.obstacle == "busy" or unfit.obstacle == "throttled":
         return measurement_of(attempted, unfit.obstacle, unfit.detail)
     return failure_of(unfit.obstacle, unfit.detail, retryable=unfit.obstacle == "NO_MEMORY")
 
 
 @contextmanager
-def _kept_off(cpus: tuple[int, ...]) -> Iterator[None]:
+def kept_off(cpus: tuple[int, ...]) -> Iterator[None]:
     """Moves the calling thread away from the pinned CPUs, if there are others."""
     allowed = os.sched_getaffinity(0)
     others = allowed - set(cpus)
@@ -299,17 +299,19 @@ def _elapsed_ms(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
 
 
-def _board_failure(error: MachineLockError | OSError, argv_prefix: Sequence[str]) -> JobFailed:
+def board_failure(error: MachineLockError | OSError, argv_prefix: Sequence[str]) -> JobFailed:
+    """The answer where the lock could not be had or no child could be started."""
     if isinstance(error, LockCancelledError):
         return failure_of("CANCELLED", str(error), retryable=False)
     if isinstance(error, LockBusyError):
         return failure_of("LOCKED", str(error), retryable=True)
     if isinstance(error, OSError):
-        return failure_of("INTERNAL", _no_child(argv_prefix, error), retryable=False)
+        return failure_of("INTERNAL", no_child(argv_prefix, error), retryable=False)
     return failure_of("INTERNAL", str(error), retryable=False)
 
 
-def _no_child(argv_prefix: Sequence[str], error: OSError) -> str:
+def no_child(argv_prefix: Sequence[str], error: OSError) -> str:
+    """Why a child could not be started, in words."""
     return (
         f"expected to start a child with {list(argv_prefix)}, got: {error}; "
         "correct how Python is started here"

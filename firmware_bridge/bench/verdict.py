@@ -11,31 +11,35 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from firmware_bridge.bench.sampling import FREQUENCY_FLOOR, mean_khz
+from firmware_bridge.bench.sensors import LIVE_MASK, SLOWED_BITS, STICKY_SHIFT, UNDERVOLT_BIT
 from firmware_bridge.wire.measured import Leg, Verdict
 from firmware_bridge.wire.statistics import candidate_samples, ratio
 
 MIN_SAMPLES = 20
 MAX_RATIO_HALF_WIDTH = 0.025
 MAX_PREEMPTED_SHARE = 0.10
-UNDERVOLT_BIT = 0x1
-SLOWED_BITS = 0xE
-STICKY_SHIFT = 16
-LIVE_MASK = 0xF
 
 
-def live_flags(before: int | None, during: Sequence[int | None], after: int | None) -> int:
+def live_flags(
+    before: int | None, during: Sequence[int | None], after: int | None, repeated: int = 0
+) -> int:
     """Throttle flags (bits 0 to 3) that were live in a measurement, or newly sticky after it.
+
+    What was live only in rounds that were measured again is excused, but for under-voltage: a
+    supply that fails now and then is a broken one.
 
     Args:
         before: Flags before the first sample, None without a source.
-        during: Flags seen while measuring.
+        during: Flags seen while the rounds ran that count.
         after: Flags after the last sample.
+        repeated: Flags seen in warm-up and in rounds that do not count, all together.
     """
-    live = 0
+    live = repeated & UNDERVOLT_BIT
     for bits in (*during, after):
         live |= (bits or 0) & LIVE_MASK
     if before is not None and after is not None:
-        live |= ((after & ~before) >> STICKY_SHIFT) & LIVE_MASK
+        newly_sticky = ((after & ~before) >> STICKY_SHIFT) & LIVE_MASK
+        live |= newly_sticky & ~(repeated & SLOWED_BITS)
     return live
 
 

@@ -39,7 +39,7 @@ class Leg:
         model: ``R`` for the reference, ``C`` for the candidate.
         samples_ns: Duration of each invocation, in order.
         nivcsw: Involuntary context switches during the leg.
-        freq_khz: Mean CPU frequency, None where it cannot be read.
+        freq_khz: Frequency of the fastest CPU in use at the end, None where it cannot be read.
         temp_c: Temperature at the end, degrees Celsius, None where there is no sensor.
         throttle_bits: Board's throttle flags, None where there is no source.
     """

@@ -72,6 +72,13 @@ class RatioSummary:
     rounds: int
 
     @property
+    def finding(self) -> Literal["faster", "slower", "undecided"]:
+        """What the interval says of the candidate: wholly below 1, wholly above it, or neither."""
+        if self.ci95[1] < 1:
+            return "faster"
+        return "slower" if self.ci95[0] > 1 else "undecided"
+
+    @property
     def half_width_pct(self) -> float:
         """Half the width of ``ci95``, percent of ``ratio``."""
         return 50.0 * (self.ci95[1] - self.ci95[0]) / self.ratio
@@ -151,7 +158,11 @@ def ratio(legs: Sequence[Leg]) -> RatioSummary | None:
 
     Resampling uses a fixed seed: the same legs give the same interval everywhere.
     """
-    ratios = _round_ratios(legs)
+    return ratio_of_rounds(_round_ratios(legs))
+
+
+def ratio_of_rounds(ratios: Sequence[float]) -> RatioSummary | None:
+    """Summarise ratios that were computed round by round already; None if there are none."""
     if not ratios:
         return None
     rng = random.Random(BOOTSTRAP_SEED)

@@ -1,6 +1,7 @@
 """A board that is busy, hot or short of memory is not measured, and says which."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,43 @@ def test_without_a_sensor_or_an_idle_temperature_nothing_is_awaited(machine: Mac
     machine.temperature(90)
     assert check_temperature(plan(), machine.around()) is None
     assert machine.now == 0
+
+
+def test_a_board_warmer_than_its_profile_allows_is_not_measured(machine: Machine) -> None:
+    machine.temperature(66)
+    unfit = check_temperature(plan(quiet=Quiet(temp_max_c=65.0)), machine.around())
+    assert unfit is not None
+    assert unfit.obstacle == "throttled"
+    assert check_temperature(plan(quiet=Quiet(temp_max_c=66.0)), machine.around()) is None
+    both = plan(quiet=Quiet(temp_max_c=70.0), idle_temp_c=45.0)
+    assert "at most 55.0" in getattr(check_temperature(both, machine.around()), "detail", "")
+
+
+def test_a_board_without_a_sensor_pauses_as_long_as_it_is_told(machine: Machine) -> None:
+    told: list[str] = []
+    around = replace(machine.around(), tell=told.append)
+    pausing = plan(quiet=Quiet(blind_pause_ms=60_000))
+    assert check_temperature(pausing, around) is None
+    assert 60 <= machine.now <= 61
+    assert told == ["no temperature sensor: letting the board cool for 60 s"]
+    machine.cancelled = True
+    assert getattr(check_temperature(pausing, around), "obstacle", "") == "CANCELLED"
+
+
+def test_a_board_that_swaps_is_not_measured(machine: Machine) -> None:
+    machine.cpu_ticks((0, 1000))
+    vmstat = machine.proc / "vmstat"
+
+    def swap_in() -> None:
+        vmstat.write_text("pswpin 52\n")
+
+    vmstat.write_text("nr_free_pages 3\npswpin 40\npswpout 7\n")
+    assert check_load(plan(), machine.around()) is None
+    machine.on_wait = lambda now: swap_in()
+    unfit = check_load(plan(), machine.around())
+    assert unfit is not None
+    assert unfit.obstacle == "NO_MEMORY"
+    assert "got 12" in unfit.detail
 
 
 def test_load_of_others_on_the_pinned_cpus_counts(machine: Machine) -> None:

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware_bridge.bench.sampling import Instruments, Letter, Sampler, SamplingRule
+from firmware_bridge.bench.sampling import (
+    Discarded,
+    Instruments,
+    Letter,
+    Sampler,
+    SamplingRule,
+)
 from firmware_bridge.bench.sensors import Reading
 from firmware_bridge.wire.measured import Leg
 from firmware_bridge.wire.statistics import candidate_samples
@@ -23,6 +29,8 @@ class Bench:
         self.calls: list[str] = []
         self.switches = 0
         self.freq_khz: int | None = None
+        self.flags: int | None = None
+        self.discarded: list[Discarded] = []
         self.disturb: Callable[[int], None] = lambda calls: None
         self._took_ns = took_ns
 
@@ -35,9 +43,14 @@ class Bench:
         letters: tuple[Letter, ...] = ("C", "R") if "R" in self._took_ns else ("C",)
         invokes = {letter: (lambda x=letter: self.invoke(x)) for letter in letters}
         instruments = Instruments(
-            lambda: self.now_ns, lambda: self.switches, lambda: Reading(freq_khz=self.freq_khz)
+            lambda: self.now_ns,
+            lambda: self.switches,
+            lambda: Reading(freq_khz=self.freq_khz, throttle_bits=self.flags),
         )
-        return Sampler(rule, invokes, instruments).run()
+        sampler = Sampler(rule, invokes, instruments)
+        legs = sampler.run()
+        self.discarded = sampler.discarded
+        return legs
 
 
 def rule(**changes: int) -> SamplingRule:
@@ -140,6 +153,22 @@ def test_a_round_that_stays_preempted_is_repeated_twice_at_most_and_kept() -> No
     assert len(legs) == 2
     assert all(leg.nivcsw for leg in legs)
     assert len(bench.calls) == 500 + 3 * 22
+
+
+def test_a_round_in_which_the_board_said_it_throttles_is_repeated_and_told_as_discarded() -> None:
+    bench = Bench(C=2 * MS)
+    bench.flags = 0
+
+    def dip(calls: int) -> None:
+        bench.flags = 0x4 if 525 <= calls < 540 else 0
+
+    bench.disturb = dip
+    legs = bench.run(rule(min_rounds=3, max_samples=60, min_samples=60))
+    assert {leg.throttle_bits for leg in legs} == {0}
+    warm_up, repeated = bench.discarded
+    assert (warm_up.start_ns, warm_up.throttle_bits) == (0, 0)
+    assert repeated.throttle_bits == 0x4
+    assert warm_up.end_ns <= repeated.start_ns < repeated.end_ns < bench.now_ns
 
 
 def test_a_slowed_round_is_repeated() -> None:

@@ -89,3 +89,10 @@ def test_flags_count_while_live_and_when_newly_sticky() -> None:
     assert live_flags(0x10000, [], 0x50000) == 0x4
     assert live_flags(None, [None], None) == 0
     assert live_flags(None, [], 0x50000) == 0
+
+
+def test_throttling_of_repeated_rounds_is_excused_and_under_voltage_is_not() -> None:
+    assert live_flags(0x0, [0x0], 0x40000, repeated=0x40004) == 0
+    assert live_flags(0x0, [0x0], 0x60000, repeated=0x40004) == 0x2
+    assert live_flags(0x0, [0x4], 0x40000, repeated=0x40004) == 0x4
+    assert live_flags(0x0, [0x0], 0x10000, repeated=0x10001) == 0x1

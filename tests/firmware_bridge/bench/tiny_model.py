@@ -13,7 +13,8 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import numpy.typing as npt
-from ai_edge_litert import schema_py_generated as schema
+
+from tests.firmware_bridge.bench.tflite_schema import schema
 
 Array = npt.NDArray[Any]
 
