@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from firmware_bridge.runtime_build import runtime_build
 
 _ARM_PARTS = {
     ("0x41", "0xd03"): "cortex-a53",
@@ -29,6 +32,7 @@ _ARM_PARTS = {
     ("0x4e", "0x004"): "nvidia-carmel",
 }
 _KIB = 1024
+_POWER_MODE = re.compile(r"pmode:0*(\d+)")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Board:
         kernel: Kernel release.
         os: Name and version of the distribution.
         ram_bytes: Total memory, 0 if unknown.
+        power_mode: A Jetson's nvpmodel mode, for example ``0 MAXN``; None elsewhere.
     """
 
     model: str | None
@@ -63,6 +68,7 @@ class Board:
     kernel: str
     os: str | None
     ram_bytes: int
+    power_mode: str | None = None
 
 
 def read_board(
@@ -70,12 +76,14 @@ def read_board(
     sys_root: Path = Path("/sys"),
     etc_root: Path = Path("/etc"),
     machine: str | None = None,
+    var_root: Path = Path("/var"),
 ) -> Board:
     """Describes the board under these roots.
 
     Args:
         proc_root, sys_root, etc_root: Where procfs, sysfs and the configuration are.
         machine: Architecture to report; None asks the running kernel.
+        var_root: Where a Jetson keeps its power mode.
     """
     cpuinfo = _text(proc_root / "cpuinfo") or ""
     cpus = sys_root / "devices/system/cpu"
@@ -97,6 +105,7 @@ def read_board(
         kernel=_text(proc_root / "sys/kernel/osrelease") or os.uname().release,
         os=_os_name(etc_root),
         ram_bytes=meminfo_bytes(proc_root).get("MemTotal", 0),
+        power_mode=_power_mode(etc_root, var_root),
     )
 
 
@@ -111,7 +120,9 @@ def fingerprint(
         threads: Interpreter threads.
         cpus: CPUs that the measurement is pinned to.
     """
-    return {
+    # other boards' fingerprints must stay what they were before power modes were read
+    power = {} if board.power_mode is None else {"power_mode": board.power_mode}
+    return power | {
         "board": board.model,
         "soc": board.soc,
         "arch": board.machine,
@@ -125,6 +136,7 @@ def fingerprint(
         "kernel": board.kernel,
         "os": board.os,
         "runtime": runtime,
+        "runtime_build": runtime_build(runtime),
         "threads": threads,
         "cpus": list(cpus),
     }
@@ -199,6 +211,17 @@ def _os_name(etc_root: Path) -> str | None:
     fields = dict(line.partition("=")[::2] for line in lines)
     name, version = (fields.get(key, "").strip("\"'") for key in ("ID", "VERSION_ID"))
     return f"{name} {version}".strip() or None
+
+
+def _power_mode(etc_root: Path, var_root: Path) -> str | None:
+    """Number and name of the mode that nvpmodel chose last; it outlives a reboot in this file."""
+    chosen = _POWER_MODE.search(_text(var_root / "lib/nvpmodel/status") or "")
+    if chosen is None:
+        return None
+    number = chosen.group(1)
+    line = rf"^<\s*POWER_MODEL\s+ID={number}\s+NAME=(\w+)"
+    named = re.search(line, _text(etc_root / "nvpmodel.conf") or "", re.MULTILINE)
+    return f"{number} {named.group(1)}" if named else number
 
 
 def _values(cpuinfo: str, name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Board profiles are found by what a board says it is; a wrong file says what is wrong with it."""
+"""Profiles of several directories stand beside each other; a board gets the most specific one."""
 
 from pathlib import Path
 
@@ -8,46 +8,29 @@ from device_profiles.loader import (
     ProfileInvalidError,
     ProfileTieError,
     ProfileUnknownError,
-    load_profile,
+    check_profile,
     load_profiles,
     match_profile,
     named_profile,
 )
+from tests.device_profiles.files import write
 
-PROFILE = """
-description = "A board"
-[match]
-arch = "aarch64"
-[memory]
-ram_budget_mib = 64
-memory_cap_mib = 128
-[measure]
-threads = 2
-cpus = [2, 3]
-cap_ms = 1000
-throttle_source = "none"
-"""
-
-
-def write(folder: Path, name: str, *changes: tuple[str, str]) -> Path:
-    text = PROFILE
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path = folder / f"{name}.toml"
-    path.write_text(text)
-    return path
+PI_4 = {"board": "Raspberry Pi 4 Model B Rev 1.4", "arch": "aarch64"}
+GIB = 1 << 30
 
 
 @pytest.mark.parametrize(
     ("board", "arch", "name"),
     [
         ("Raspberry Pi 4 Model B Rev 1.4", "aarch64", "raspberry-pi-4"),
-        ("Raspberry Pi 5 Model B Rev 1.0", "aarch64", "raspberry-pi-5"),
-        ("Raspberry Pi Zero 2 W Rev 1.0", "aarch64", "raspberry-pi-zero-2"),
+        ("raspberry pi 4 model b rev 1.4", "aarch64", "raspberry-pi-4"),
         ("Raspberry Pi 4 Model B Rev 1.4", "armv7l", "generic-armv7"),
+        ("Raspberry Pi 3 Model A Plus Rev 1.0", "aarch64", "generic-arm64"),
+        ("Raspberry Pi 400 Rev 1.0", "aarch64", "generic-arm64"),
+        ("NVIDIA Jetson Nano 2GB Developer Kit", "aarch64", "generic-arm64"),
         ("Rock 5B", "aarch64", "generic-arm64"),
         (None, "aarch64", "generic-arm64"),
+        (None, "armv8l", "generic-armv7"),
         ("Standard PC (Q35 + ICH9, 2009)", "x86_64", "generic-x86_64"),
     ],
 )
@@ -55,6 +38,13 @@ def test_every_board_gets_the_most_specific_profile(
     board: str | None, arch: str, name: str
 ) -> None:
     assert match_profile(load_profiles(), {"board": board, "arch": arch}).name == name
+
+
+def test_memory_is_a_match_key() -> None:
+    profiles = load_profiles()
+    assert match_profile(profiles, PI_4, GIB).name == "raspberry-pi-4-1gb"
+    assert match_profile(profiles, PI_4, 4 * GIB).name == "raspberry-pi-4"
+    assert match_profile(profiles, PI_4, 0).name == "raspberry-pi-4"  # the kernel does not say
 
 
 def test_an_unknown_board_is_told_which_profiles_there_are() -> None:
@@ -65,52 +55,69 @@ def test_an_unknown_board_is_told_which_profiles_there_are() -> None:
     assert named_profile(load_profiles(), "raspberry-pi-5").threads == 1
 
 
+def test_a_file_of_the_users_is_found_beside_the_built_in_ones(tmp_path: Path) -> None:
+    write(tmp_path, "rock", ('arch = "aarch64"', 'arch = "aarch64"\nboard = "Rock*"'))
+    profiles = load_profiles(tmp_path)
+    assert match_profile(profiles, {"arch": "aarch64", "board": "Rock 5B"}).name == "rock"
+    assert match_profile(profiles, PI_4).name == "raspberry-pi-4"
+
+
+def test_a_file_of_the_users_goes_before_the_built_in_one_of_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "generic-arm64")
+    assert load_profiles(tmp_path)["generic-arm64"].description == "A board"
+
+
 def test_two_profiles_that_fit_equally_well_are_an_error(tmp_path: Path) -> None:
-    write(tmp_path, "one")
     write(tmp_path, "two", ('"aarch64"', '"aarch*"'))
     profiles = load_profiles(tmp_path)
-    with pytest.raises(ProfileTieError, match="one and two"):
+    with pytest.raises(ProfileTieError, match="generic-arm64 and two") as caught:
         match_profile(profiles, {"arch": "aarch64"})
-    write(tmp_path, "three", ('arch = "aarch64"', 'arch = "aarch64"\nboard = "Rock*"'))
-    profiles = load_profiles(tmp_path)
-    assert match_profile(profiles, {"arch": "aarch64", "board": "Rock 5B"}).name == "three"
+    assert caught.value.names == ("generic-arm64", "two")
+    assert match_profile(profiles, PI_4).name == "raspberry-pi-4"
 
 
-def test_a_profile_is_read_with_its_units(tmp_path: Path) -> None:
-    profile = load_profile(write(tmp_path, "mine"))
-    assert (profile.name, profile.description) == ("mine", "A board")
-    assert profile.ram_budget_bytes == 64 * 1024 * 1024
-    assert profile.memory_cap_bytes == 128 * 1024 * 1024
-    assert (profile.threads, profile.cpus, profile.cap_ms) == (2, (2, 3), 1000)
+def test_a_profile_that_could_never_win_is_refused_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "again")
+    with pytest.raises(ProfileTieError, match="again and generic-arm64"):
+        load_profiles(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ProfileInvalidError, match="nowhere: directory"):
+        load_profiles(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("pattern", "ties"),
     [
-        ("threads = 2", "threads = 0", "measure.threads: expected a whole number above 0, got 0"),
-        ("threads = 2", "threads = true", "measure.threads"),
-        ("threads = 2", "", "measure.threads.*got None"),
-        (
-            "threads = 2",
-            "threads = 3",
-            "measure.cpus: expected no CPU twice, and none or at least 3",
-        ),
-        ("[2, 3]", "[2, 2]", "measure.cpus"),
-        ("[2, 3]", "[2, -3]", "measure.cpus: expected a list of CPU numbers"),
-        ("[measure]", "[measuring]", "measuring: expected only"),
-        ("cap_ms", "cap_s", "measure.cap_ms|measure.cap_s"),
-        ('arch = "aarch64"', "", "match: expected at least one of"),
-        ('arch = "aarch64"', 'colour = "red"', "match.colour: expected only"),
-        ('arch = "aarch64"', "arch = 64", "match.arch: expected a text"),
-        ("ram_budget_mib = 64", "ram_budget_mib = 256", "memory_cap_mib: expected at least"),
-        ('"none"', '"guess"', "throttle_source: expected one of"),
-        ("[match]", "[match", "file: expected readable TOML"),
+        ("Raspberry Pi 4*", ["mine", "raspberry-pi-4"]),
+        ("RASPBERRY PI ? *", ["mine", "raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5"]),
+        ("*", [
+            "mine", "raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5", "raspberry-pi-zero-2",
+        ]),
+        ("Raspberry Pi [45] Model B Rev 1.0", ["mine", "raspberry-pi-4"]),
+        ("Rock*", []),
     ],
-)
-def test_a_wrong_file_says_where_and_what_was_expected(
-    old: str, new: str, told: str, tmp_path: Path
+)  # fmt: skip
+def test_checking_a_file_finds_boards_that_two_profiles_would_claim(
+    pattern: str, ties: list[str], tmp_path: Path
 ) -> None:
-    path = write(tmp_path, "wrong", (old, new))
-    with pytest.raises(ProfileInvalidError, match=told) as caught:
-        load_profiles(tmp_path)
-    assert str(path) in str(caught.value)
+    match = f'arch = "aarch64"\nboard = "{pattern}"'
+    path = write(tmp_path, "mine", ('arch = "aarch64"', match))
+    if not ties:
+        assert check_profile(path, load_profiles()).name == "mine"
+        return
+    with pytest.raises(ProfileTieError) as caught:
+        check_profile(path, load_profiles())
+    assert list(caught.value.names) == ties
+
+
+def test_memory_limits_that_do_not_meet_are_no_tie(tmp_path: Path) -> None:
+    def match(limit: str) -> tuple[str, str]:
+        return ('arch = "aarch64"', f'arch = "aarch64"\nboard = "Raspberry Pi 4 *"\n{limit}')
+
+    large = write(tmp_path, "large", match("ram_min_mib = 6000"))
+    assert check_profile(large, load_profiles()).match.ram_min_bytes == 6000 << 20
+    small = write(tmp_path, "small", match("ram_max_mib = 3000"))
+    with pytest.raises(ProfileTieError, match="raspberry-pi-4-1gb and small"):
+        check_profile(small, load_profiles())
