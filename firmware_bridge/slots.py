@@ -9,12 +9,17 @@ the truth and the links derive from it: `relink` can rebuild them at any time. L
 which bundle should run, and to the store the blobs that bundles are made of.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from firmware_bridge.store.durable import replace_file, replace_link, sync_directory
+from firmware_bridge.faults import FAULTS
+from firmware_bridge.store.durable import move_file, replace_file, replace_link, sync_directory
+from firmware_bridge.wire.errors import WireError
+from firmware_bridge.wire.release import ReleaseManifest
+from firmware_bridge.wire.values import MANIFEST_CAP_BYTES
 
 FILE_NAMES = {
     "model": "model.tflite",
@@ -24,8 +29,11 @@ FILE_NAMES = {
     "probe_output": "probe_output.bin",
 }
 
+MANIFEST_NAME = "release.json"
 CURRENT = "current"
 PREVIOUS = "previous"
+
+_log = logging.getLogger(__name__)
 
 
 class Slots:
@@ -54,6 +62,14 @@ class Slots:
         """The model file of a bundle."""
         return self.bundle(bundle_id) / FILE_NAMES["model"]
 
+    def manifest(self, bundle_id: str) -> ReleaseManifest | None:
+        """The manifest that an installed bundle came with, None if there is none to read."""
+        try:
+            with (self.bundle(bundle_id) / MANIFEST_NAME).open("rb") as stream:
+                return ReleaseManifest.from_bytes(stream.read(MANIFEST_CAP_BYTES + 1))
+        except (OSError, WireError):
+            return None
+
     def install(self, bundle_id: str, files: Mapping[str, Path], manifest: bytes) -> Path:
         """Make the directory of a bundle out of verified blobs; harmless if it exists already.
 
@@ -74,25 +90,42 @@ class Slots:
         building.mkdir()
         for role, source in files.items():
             _link_or_copy(source, building / FILE_NAMES[role])
-        replace_file(building / "release.json", manifest)
+        replace_file(building / MANIFEST_NAME, manifest)
         if final.exists():
             _replace_contents(building, final)
+            sync_directory(self._bundles)
         else:
-            os.replace(building, final)
-        sync_directory(self._bundles)
+            move_file(building, final)
         return final
 
     def point(self, slot: str, link: str, bundle_id: str | None) -> None:
-        """Let `link` (CURRENT or PREVIOUS) of `slot` name a bundle, or nothing; atomic."""
+        """Let `link` (CURRENT or PREVIOUS) of `slot` name a bundle, or nothing; atomic.
+
+        Whoever changes CURRENT calls `stamp` once the change is written down.
+        """
         directory = self._slots / slot
         directory.mkdir(exist_ok=True)
         if bundle_id is None:
+            FAULTS.before(f"remove link {link}")
             (directory / link).unlink(missing_ok=True)
             sync_directory(directory)
+            FAULTS.after(f"remove link {link}")
         else:
             replace_link(directory / link, os.path.join("..", "..", "bundles", bundle_id))
-        if link == CURRENT:
-            replace_file(self._stamps / f"{slot}.stamp", f"{bundle_id or ''}\n".encode())
+
+    def stamp(self, slot: str) -> bool:
+        """Tell applications what `current` names; False if they were told so already.
+
+        The file is replaced only when its content changes, since they wake up on every change.
+        """
+        path, content = self._stamps / f"{slot}.stamp", f"{self.pointed(slot) or ''}\n".encode()
+        try:
+            if path.read_bytes() == content:
+                return False
+        except FileNotFoundError:
+            self._stamps.mkdir(parents=True, exist_ok=True)
+        replace_file(path, content)
+        return True
 
     def pointed(self, slot: str, link: str = CURRENT) -> str | None:
         """Which bundle `link` of `slot` names now."""
@@ -102,12 +135,22 @@ class Slots:
             return None
 
     def relink(self, slot: str, current: str | None, previous: str | None) -> bool:
-        """Make both links of `slot` say what the journal says; returns whether one was wrong."""
+        """Make links and stamp of `slot` say what the journal says; whether a link was wrong.
+
+        A stamp that cannot be written is logged and left: what runs is decided by the links.
+
+        Raises:
+            OSError: A link could not be made.
+        """
         changed = False
         for link, bundle_id in ((CURRENT, current), (PREVIOUS, previous)):
             if self.pointed(slot, link) != bundle_id:
                 self.point(slot, link, bundle_id)
                 changed = True
+        try:
+            self.stamp(slot)
+        except OSError as error:
+            _log.error("applications are not told of slot %s: %s", slot, error)
         return changed
 
     def collect(self, keep: Collection[str]) -> list[str]:
@@ -125,12 +168,12 @@ class Slots:
 def _replace_contents(source: Path, destination: Path) -> None:
     """A bundle of the same id holds the same model; only probes and the manifest may be newer."""
     for entry in source.iterdir():
-        os.replace(entry, destination / entry.name)
-    sync_directory(destination)
-    source.rmdir()
+        move_file(entry, destination / entry.name)
+    shutil.rmtree(source)  # a rename onto another link of the same file leaves its source
 
 
 def _link_or_copy(source: Path, destination: Path) -> None:
+    FAULTS.before(f"link {destination.name}")
     try:
         os.link(source, destination)
     except OSError:

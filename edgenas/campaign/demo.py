@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from edgenas.campaign.boards import file_format_for
 from edgenas.campaign.finals import FinalsPlan, certify
 from edgenas.campaign.fleet_session import broker_at, fleet_host
 from edgenas.campaign.measuring import DeviceSetup
@@ -94,7 +95,12 @@ def run_demo(
         with _daemons(run, url, plan.devices) as daemons:
             views = daemons.wait_online(host, ONLINE_S)
             setups = [
-                DeviceSetup(device.device_id, device.threads, profile=profile_of(view))
+                DeviceSetup(
+                    device.device_id,
+                    device.threads,
+                    profile=profile_of(view),
+                    file_format=file_format_for(view),
+                )
                 for device, view in zip(plan.devices, views, strict=True)
             ]
             save_setups(run, bench.study, setups, plan.finals)

@@ -6,7 +6,7 @@ report again does not read the test split again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -16,11 +16,14 @@ from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.rundir import RunDir, read_json, write_json
 from edgenas.campaign.scoring import Scorer
 from edgenas.data import ImageData, Split
+from edgenas.export.exporter import Exported
 from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.images import input_batches, to_codes
 from edgenas.space.arch import Arch
+from firmware_bridge.runtimes.choice import FileFormat
 
 BATCH = 250
+Key = tuple[str, FileFormat]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class FinalFigures:
         images: size of the test split.
         fake_quant: of the supernet itself, fake-quantised and calibrated for this subnet.
         bytes: of the exported file.
+        file_format: kind of that file.
     """
 
     arch_id: str
@@ -40,33 +44,38 @@ class FinalFigures:
     images: int
     fake_quant: float
     bytes: float
+    file_format: FileFormat = "tflite"
 
 
 def final_figures(
-    run: RunDir, scorer: Scorer, data: ImageData, archs: Sequence[Arch]
-) -> dict[str, FinalFigures]:
-    """Figures by architecture id; the test split is read only if one is missing."""
+    run: RunDir,
+    scorer: Scorer,
+    data: ImageData,
+    wanted: Iterable[tuple[Arch, FileFormat]],
+) -> dict[Key, FinalFigures]:
+    """Figures by architecture id and file format; the test split is read only if one is missing."""
     known = _read(run)
-    exported = {arch.id: scorer.exporter.export(arch) for arch in archs}
-    missing = [
-        arch
-        for arch in archs
-        if arch.id not in known or known[arch.id].sha256 != exported[arch.id].sha256
-    ]
+    exported = {(arch.id, kind): scorer.exporter.export(arch, kind) for arch, kind in wanted}
+    missing = {
+        key: each
+        for key, each in exported.items()
+        if key not in known or known[key].sha256 != each.sha256
+    }
     if missing:
         split = data.read_test()
-        for arch in missing:
-            known[arch.id] = _figures(scorer, arch, split)
+        for key, each in missing.items():
+            known[key] = _figures(scorer, each, split)
         write_json(run.path / "test.json", [asdict(figures) for figures in known.values()])
-    return {arch.id: known[arch.id] for arch in archs}
+    return {key: known[key] for key in exported}
 
 
-def _figures(scorer: Scorer, arch: Arch, split: Split) -> FinalFigures:
-    exported = scorer.exporter.export(arch)
+def _figures(scorer: Scorer, exported: Exported, split: Split) -> FinalFigures:
+    arch, kind = exported.arch, exported.file_format
     codes = to_codes(split.images, arch.resolution)
-    shipped = accuracy(run_codes(exported.path.read_bytes(), codes), split.labels)
+    outputs = run_codes(exported.path.read_bytes(), codes, file_format=kind)
     fake = _fake_quant_accuracy(scorer, arch, split)
-    return FinalFigures(arch.id, exported.sha256, len(split), fake, shipped)
+    shipped = accuracy(outputs, split.labels)
+    return FinalFigures(arch.id, exported.sha256, len(split), fake, shipped, kind)
 
 
 @torch.no_grad()
@@ -79,12 +88,13 @@ def _fake_quant_accuracy(scorer: Scorer, arch: Arch, split: Split) -> float:
     return float((np.concatenate(answers) == split.labels).mean())
 
 
-def _read(run: RunDir) -> dict[str, FinalFigures]:
+def _read(run: RunDir) -> dict[Key, FinalFigures]:
     if not (run.path / "test.json").exists():
         return {}
     body = read_json(run.path / "test.json", "edgenas report")
     try:
-        return {item["arch_id"]: FinalFigures(**item) for item in body}
+        found = [FinalFigures(**item) for item in body]
+        return {(figures.arch_id, figures.file_format): figures for figures in found}
     except (KeyError, TypeError) as error:
         raise RunFolderError(
             f"{run.path}/test.json: expected what `edgenas report` writes, got {error!r}; restore "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from edgenas.campaign.errors import CampaignError, RunFolderError
 from edgenas.campaign.measurer import Measurer, Task, require_answers
-from edgenas.campaign.measuring import LOST, RETRYABLE, DeviceSetup, check_level
+from edgenas.campaign.measuring import RETRYABLE, SILENT, DeviceSetup, check_level
 from edgenas.campaign.progress import Progress
 from edgenas.search.budget import Budget
 from edgenas.search.pick import Decision, Finalist, choose, shortlist
@@ -84,7 +84,7 @@ def certify(
                 )
                 result = _session(measurer, setup, arch, FALLBACK_LEVEL, serial)
             study.add_session(device, arch, result)
-            if isinstance(result, Failure) and result.code == LOST:
+            if isinstance(result, Failure) and result.code in SILENT:
                 lost.add(device)
         progress.advance(done + 1, f"{device}: {arch.id}")
     require_answers(lost)
@@ -128,7 +128,7 @@ def decide(study: Study, device: str, plan: FinalsPlan) -> Decision:
 def _session(
     measurer: Measurer, setup: DeviceSetup, arch: Arch, level: str, serial: int
 ) -> Outcome | Failure:
-    candidate = measurer.candidate(arch)
+    candidate = measurer.candidate(arch, setup.file_format)
     if isinstance(candidate, Failure):
         return candidate
     measurer.start(Task(f"final-{arch.id}-{serial}", setup, candidate, level))

@@ -12,10 +12,10 @@ from edgenas.broker.thread import BrokerThread
 from edgenas.campaign.rundir import RunDir
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
-from edgenas.fleet.presence import Phase
+from edgenas.fleet.presence import Phase, Presence, hear
 from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
-from firmware_bridge.wire.codec import decode
+from firmware_bridge.wire.codec import Envelope, decode
 from firmware_bridge.wire.errors import WireError
 from firmware_bridge.wire.link import LinkEvent, Received
 from firmware_bridge.wire.messages import Facts, Message, State
@@ -72,17 +72,28 @@ def overheard(url: str, fleet: str, listen_s: float) -> list[DeviceView]:
     finally:
         link.close()
     said: dict[str, dict[str, Message]] = {}
+    known: dict[str, Presence] = {}
     while not heard.empty():
         event = heard.get()
         address = topics.parse(event.topic) if isinstance(event, Received) else None
         if isinstance(event, Received) and address is not None:
             with contextlib.suppress(WireError):
-                message = decode(event.payload, CONTROL_CAP_BYTES).message
-                said.setdefault(address.device, {})[address.family] = message
-    return [_view(device, said[device]) for device in sorted(said)]
+                envelope = decode(event.payload, CONTROL_CAP_BYTES)
+                said.setdefault(address.device, {})[address.family] = envelope.message
+                before = known.get(address.device, Presence())
+                known[address.device] = _after(before, envelope, live=not event.retained)
+    return [_view(device, said[device], known[device]) for device in sorted(said)]
 
 
-def _view(device: str, said: dict[str, Message]) -> DeviceView:
+def _after(known: Presence, envelope: Envelope, *, live: bool) -> Presence:
+    """What is known of a device after one more word of it."""
+    if not isinstance(envelope.message, State):
+        return known
+    boot_id = None if envelope.t is None else envelope.t.boot_id
+    return hear(known, envelope.message, boot_id, live=live, now_s=0.0)[0]
+
+
+def _view(device: str, said: dict[str, Message], known: Presence) -> DeviceView:
     state, facts = said.get("state"), said.get("facts")
     state = state if isinstance(state, State) else None
     facts = facts if isinstance(facts, Facts) else None
@@ -90,4 +101,5 @@ def _view(device: str, said: dict[str, Message]) -> DeviceView:
     if state is not None:
         phase = Phase.ONLINE if state.online else Phase.OFFLINE
     install_id = None if state is None else state.install_id
-    return DeviceView(device, phase, False, install_id, state, facts)
+    twins = known.twins
+    return DeviceView(device, phase, bool(twins), install_id, state, facts, twins)

@@ -21,6 +21,7 @@ from edgenas.fleet.jobs import JobOutcome
 from edgenas.search.trial import Failure, Outcome
 from edgenas.space.arch import Arch
 from firmware_bridge.machine_lock import MachineLock
+from firmware_bridge.runtimes.choice import FileFormat
 
 ATTEMPTS = 3
 LOCK_TIMEOUT_S = 3600.0  # the kernel takes the lock from the dead, so this is for the stuck
@@ -88,8 +89,12 @@ class Measurer:
         self.lock, self.alive = lock, alive
         self._open: dict[str, Task] = {}
 
-    def candidate(self, arch: Arch) -> Candidate | Failure:
+    def candidate(self, arch: Arch, file_format: FileFormat = "tflite") -> Candidate | Failure:
         """Export and score while nothing measures on this machine.
+
+        Args:
+            arch: the architecture.
+            file_format: what the device's runtime reads.
 
         Raises:
             ExportError: there is no room; that is no fault of the candidate.
@@ -98,7 +103,7 @@ class Measurer:
         """
         with self.lock.hold(LOCK_TIMEOUT_S, self._looked_after):
             try:
-                return self.scorer.candidate(arch)
+                return self.scorer.candidate(arch, file_format)
             except CandidateError as error:
                 if isinstance(error.__cause__, OSError):
                     raise
@@ -207,6 +212,7 @@ def require_answers(lost: Collection[str]) -> None:
     """
     if lost:
         raise MeasuringError(
-            f"expected answers from {', '.join(sorted(lost))}, got none for minutes; start "
-            f"`edgenas-device run` there again, then repeat the command: what was measured is kept"
+            f"expected answers from {', '.join(sorted(lost))}, got none for minutes, or they have "
+            f"had their bytes of candidates for today; start `edgenas-device run` there again, or "
+            f"wait, then repeat the command: what was measured is kept"
         )

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from device_profiles.profile import STANDARD_CAP_MS, Thermal
 from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.scoring import Candidate
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec
+from edgenas.fleet.profiles import cap_at, quiet_at
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.search.trial import MEASURED_VERDICTS, Failure, Outcome
+from firmware_bridge.runtimes.choice import FileFormat
 from firmware_bridge.wire.jobs import Golden
 from firmware_bridge.wire.levels import LEVELS
 from firmware_bridge.wire.measured import Measurement
@@ -20,9 +23,11 @@ from firmware_bridge.wire.statistics import LatencySummary, candidate_samples, s
 
 MAX_GOLDEN_LSB = 16
 LOST = "DEVICE_LOST"
+OVER_BUDGET = "OVER_BUDGET"
+SILENT = frozenset({LOST, OVER_BUDGET})  # after these no more answers are to be expected for now
 # What says nothing about the network: the device, its machine or the host's shelf was to blame.
 RETRYABLE = frozenset(
-    {"EXPIRED", LOST, "STALLED", "LOCKED", "NO_MEMORY", "BLOB_NOT_FOUND", "BLOB_CORRUPT"}
+    {"EXPIRED", "STALLED", "LOCKED", "NO_MEMORY", "BLOB_NOT_FOUND", "BLOB_CORRUPT", *SILENT}
 )
 
 
@@ -36,6 +41,10 @@ class DeviceSetup:
         cpus: processors to pin to; empty leaves the choice to the device.
         memory_cap_bytes: a candidate's process above this is killed.
         profile: name of its board profile.
+        cap_ms: longest sampling at level `standard`; other levels scale with it.
+        thermal: how cool the board must be; None leaves that to the level.
+        ram_budget_bytes: most memory that a network should add there; None if nobody says.
+        file_format: what its runtime reads.
     """
 
     device_id: str
@@ -43,6 +52,10 @@ class DeviceSetup:
     cpus: tuple[int, ...] = ()
     memory_cap_bytes: int = 512 * 1024 * 1024
     profile: str = "unknown"
+    cap_ms: int = STANDARD_CAP_MS
+    thermal: Thermal | None = None
+    ram_budget_bytes: int | None = None
+    file_format: FileFormat = "tflite"
 
 
 def check_level(level: str) -> str:
@@ -74,6 +87,8 @@ def measure_spec(
         cpus=setup.cpus,
         golden=golden,
         memory_cap_bytes=setup.memory_cap_bytes,
+        cap_ms=cap_at(LEVELS[level], setup.cap_ms),
+        quiet=quiet_at(LEVELS[level], setup.thermal),
     )
 
 

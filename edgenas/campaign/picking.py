@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from device_profiles.profile import Thermal
 from edgenas.campaign.errors import NothingFitsError, RunFolderError
 from edgenas.campaign.finals import FinalsPlan, decide
 from edgenas.campaign.measuring import DeviceSetup
@@ -91,10 +92,10 @@ def save_setups(
     for setup in setups:
         known = before.get(setup.device_id, setup)
         begun = setup.device_id in study.budgets() or study.trials(setup.device_id)
-        if begun and replace(known, profile=setup.profile) != setup:
+        if begun and _pinning(known) != _pinning(setup):
             raise RunFolderError(
-                f"device {setup.device_id}: expected {known.threads} threads as in the trials of "
-                f"{run.path}, got {setup.threads}; figures of the two cannot be compared; repeat "
+                f"device {setup.device_id}: expected {_pinning(known)} as in the trials of "
+                f"{run.path}, got {_pinning(setup)}; figures of the two cannot be compared; repeat "
                 f"the first command, or train into another folder"
             )
     body = {"devices": [asdict(setup) for setup in setups], "finals": asdict(finals)}
@@ -109,13 +110,25 @@ def read_setups(run: RunDir) -> tuple[list[DeviceSetup], FinalsPlan]:
     """
     body = read_json(run.setups, "edgenas search")
     try:
-        setups = [DeviceSetup(**{**item, "cpus": tuple(item["cpus"])}) for item in body["devices"]]
+        setups = [_read_setup(item) for item in body["devices"]]
         return setups, FinalsPlan(**body["finals"])
     except (KeyError, TypeError) as error:
         raise RunFolderError(
             f"{run.setups}: expected what `edgenas search` writes, got {error!r}; delete the file "
             f"and run it again with the same devices"
         ) from error
+
+
+def _pinning(setup: DeviceSetup) -> str:
+    where = f" on CPUs {', '.join(map(str, setup.cpus))}" if setup.cpus else ""
+    return f"{setup.threads} threads{where} running .{setup.file_format} files"
+
+
+def _read_setup(item: Mapping[str, Any]) -> DeviceSetup:
+    fields = {**item, "cpus": tuple(item["cpus"])}
+    if fields.get("thermal") is not None:
+        fields["thermal"] = Thermal(**fields["thermal"])
+    return DeviceSetup(**fields)
 
 
 def _picked(device: str, decision: Decision) -> Picked:

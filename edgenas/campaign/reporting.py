@@ -17,7 +17,7 @@ from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import Picked
 from edgenas.campaign.rundir import RunCard, RunDir
 from edgenas.campaign.scoring import Scorer
-from edgenas.campaign.shipping import Shipment
+from edgenas.campaign.shipments import Shipment
 from edgenas.data import ImageData
 from edgenas.report import model as r
 from edgenas.search.budget import Budget
@@ -53,11 +53,10 @@ class Sources:
 
 def build_report(sources: Sources, command: str) -> r.Report:
     """Read the test split for the picks, once, and put the report together."""
-    archs = list({p.arch.id: p.arch for p in sources.picks if p.arch is not None}.values())
-    figures = final_figures(sources.run, sources.scorer, sources.data, archs)
+    picks = {p.device_id: p for p in sources.picks}
+    figures = _final_figures(sources, picks)
     images = next((f.images for f in figures.values()), 0)
     space = sources.checkpoint.space
-    picks = {p.device_id: p for p in sources.picks}
     return r.Report(
         title=f"edgenas on {sources.data.name}",
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -72,7 +71,7 @@ def build_report(sources: Sources, command: str) -> r.Report:
             sources.card.preset, space.name, space.size(), _training(sources)
         ),
         devices=tuple(
-            _device(sources, setup, picks.get(setup.device_id), figures)
+            _device(sources, setup, picks.get(setup.device_id), figures.get(setup.device_id))
             for setup in sources.setups
         ),
         phase_seconds=dict(sources.phase_seconds),
@@ -84,18 +83,29 @@ def build_report(sources: Sources, command: str) -> r.Report:
     )  # fmt: skip
 
 
+def _final_figures(sources: Sources, picks: Mapping[str, Picked]) -> dict[str, FinalFigures]:
+    """By device: its pick on the test split, in the format that the device runs."""
+    chosen = {
+        setup.device_id: (pick.arch, setup.file_format)
+        for setup in sources.setups
+        if (pick := picks.get(setup.device_id)) is not None and pick.arch is not None
+    }
+    found = final_figures(sources.run, sources.scorer, sources.data, chosen.values())
+    return {device: found[arch.id, kind] for device, (arch, kind) in chosen.items()}
+
+
 def _device(
     sources: Sources,
     setup: DeviceSetup,
     picked: Picked | None,
-    figures: Mapping[str, FinalFigures],
+    test: FinalFigures | None,
 ) -> r.DeviceReport:
     study, device = sources.study, setup.device_id
     trials, budget = study.trials(device), budget_of(study, device)
     measured = [trial for trial in trials if trial.value is not None]
     front = {t.number for t in pareto_front(measured, accuracy_and_latency)}
     shipment = sources.shipments.get(device)
-    pick = _pick(sources, device, picked, figures)
+    pick = _pick(sources, device, picked, test)
     return r.DeviceReport(
         device_id=device,
         threads=setup.threads,
@@ -164,9 +174,9 @@ def _finalists(sources: Sources, device: str, picked: Picked | None) -> tuple[r.
 
 
 def _pick(
-    sources: Sources, device: str, picked: Picked | None, figures: Mapping[str, FinalFigures]
+    sources: Sources, device: str, picked: Picked | None, test: FinalFigures | None
 ) -> r.Pick | None:
-    if picked is None or picked.arch is None:
+    if picked is None or picked.arch is None or test is None:
         return None
     arch, space = picked.arch, sources.checkpoint.space
     found = _sessions(sources, device, arch)
@@ -176,7 +186,6 @@ def _pick(
             f"{sources.finals.level}, got none; repeat the `edgenas search` command"
         )
     typical, many = _typical(found), Finalist(arch, tuple(found))
-    test = figures[arch.id]
     return r.Pick(
         arch_id=arch.id,
         label=arch.describe(),

@@ -15,6 +15,7 @@ from edgenas.export.exporter import Exported, Exporter
 from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.images import Codes, to_codes
 from edgenas.space.arch import Arch
+from firmware_bridge.runtimes.choice import FileFormat
 
 GOLDEN_IMAGES = 4
 
@@ -67,17 +68,21 @@ class Scorer:
         self.exporter, self.search, self.data = exporter, search, data
         self._codes: dict[int, Codes] = {}
 
-    def candidate(self, arch: Arch) -> Candidate:
+    def candidate(self, arch: Arch, file_format: FileFormat = "tflite") -> Candidate:
         """Export and score `arch`; free the second time.
+
+        Args:
+            arch: the architecture.
+            file_format: what the device's runtime reads.
 
         Raises:
             ArchError: the architecture is not in the space.
             ExportError: its bytes are not the network.
         """
-        exported = self.exporter.export(arch)
+        exported = self.exporter.export(arch, file_format)
         model = exported.path.read_bytes()
         inputs = self._search_codes(arch.resolution)[:GOLDEN_IMAGES]
-        probe = Probe(inputs, run_codes(model, inputs))
+        probe = Probe(inputs, run_codes(model, inputs, file_format=file_format))
         share = self._accuracy(exported, model)
         return Candidate(exported, share, self.exporter.net.space.macs(arch), probe)
 
@@ -86,7 +91,8 @@ class Scorer:
         found = _read_accuracy(kept, exported.sha256)
         if found is not None:
             return found
-        outputs = run_codes(model, self._search_codes(exported.arch.resolution))
+        codes = self._search_codes(exported.arch.resolution)
+        outputs = run_codes(model, codes, file_format=exported.file_format)
         share = accuracy(outputs, self.search.labels)
         kept.write_text(json.dumps({"sha256": exported.sha256, "accuracy": share}), "utf-8")
         return share

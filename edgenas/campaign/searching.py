@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.measurer import Answer, Measurer, Task, require_answers
-from edgenas.campaign.measuring import LOST, DeviceSetup, check_level
+from edgenas.campaign.measuring import SILENT, DeviceSetup, check_level
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.scoring import Candidate
 from edgenas.search import SEARCHERS
@@ -99,6 +99,8 @@ def establish_budget(
         share_latency=shares.latency,
         share_memory=shares.memory,
     )
+    if setup.ram_budget_bytes is not None:
+        budget = budget.within_memory(setup.ram_budget_bytes, f"profile {setup.profile}")
     study.set_budget(setup.device_id, budget)
     return budget
 
@@ -176,11 +178,11 @@ class _Lane:
     def take(self, answer: Answer) -> Trial:
         """Keep what a device answered."""
         trial = self.open.pop(int(answer.task.key.removeprefix("trial-")))
-        self.lost = isinstance(answer.result, Failure) and answer.result.code == LOST
+        self.lost = isinstance(answer.result, Failure) and answer.result.code in SILENT
         return self._end(trial, answer.result, answer)
 
     def _launch(self, measurer: Measurer, trial: Trial) -> None:
-        candidate = measurer.candidate(trial.arch)
+        candidate = measurer.candidate(trial.arch, self.setup.file_format)
         if isinstance(candidate, Candidate):
             self.open[trial.number] = trial
             key = f"trial-{trial.number}"
@@ -215,7 +217,7 @@ class _Lane:
 def _measure_now(
     measurer: Measurer, setup: DeviceSetup, arch: Arch, level: str, key: str
 ) -> Outcome | Failure:
-    candidate = measurer.candidate(arch)
+    candidate = measurer.candidate(arch, setup.file_format)
     if isinstance(candidate, Failure):
         return candidate
     measurer.start(Task(key, setup, candidate, level))

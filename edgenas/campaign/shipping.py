@@ -9,62 +9,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from edgenas.campaign.errors import RunFolderError
+from device_profiles.profile import STANDARD_CAP_MS
 from edgenas.campaign.measuring import DeviceSetup
-from edgenas.campaign.rundir import RunDir, read_json, write_json
+from edgenas.campaign.rundir import RunDir
 from edgenas.campaign.scoring import Candidate
+from edgenas.campaign.shipments import ONLINE_S, SLOT, WAIT_S, Shipment, said
 from edgenas.fleet.deployments import DeploymentOutcome
+from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys, load_signing_key
-from edgenas.fleet.releases import ReleaseSpec, build_release, sign_release
+from edgenas.fleet.profiles import released_as
+from edgenas.fleet.releases import (
+    Incumbent,
+    ReleaseSpec,
+    SignedRelease,
+    build_release,
+    sign_with_ways_back,
+)
 from edgenas.search.budget import Budget
-from firmware_bridge.wire.messages import DeployReport
 from firmware_bridge.wire.release import Limits, Role, Target, Trial
 from firmware_bridge.wire.values import BlobRef
 
-SLOT = "main"
 ATTEMPTS = 5
 MIN_TOLERANCE_LSB = 1
-FLAGGED = ("noisy", "throttled", "undervolt")  # with these a device lets a trial pass
-WAIT_S = 600.0
+TRIAL_CAP_MS = 20_000
 PERF_LIMIT = "perf_limit"
-
-
-@dataclass(frozen=True)
-class Shipment:
-    """What became of shipping one pick to one device.
-
-    Attributes:
-        device_id: the device.
-        sha256: digest of the model that was shipped.
-        bundle: bundle id of the release.
-        counter: release counter; its text is the version.
-        outcome: as in the fleet specification, SUCCEEDED or why not.
-        detail: the device's words on a failure; empty if it succeeded.
-        active: bundle that the device says it runs afterwards.
-        previous: bundle that it keeps to fall back to.
-        attempts: deployments it took.
-        notes: what the device remarks on a success, such as an expiry that it could not check.
-    """
-
-    device_id: str
-    sha256: str
-    bundle: str
-    counter: int
-    outcome: str
-    detail: str
-    active: str | None
-    previous: str | None
-    attempts: int
-    notes: str = ""
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the device confirms that it runs the release."""
-        return self.outcome == "SUCCEEDED" and self.active == self.bundle
 
 
 def ship(
@@ -100,51 +72,37 @@ def ship(
         FleetError: the release cannot be built or offered.
     """
     key = load_signing_key(ensure_keys(run.keys).signing)
+    (view,) = host.wait_for_devices([setup.device_id], ONLINE_S)
     refs = _files(host, candidate, classes)
+    incumbent = host.incumbent(setup.device_id, SLOT)
     shipment: Shipment | None = None
     for attempt in range(1, attempts + 1):
         counter = host.next_release_counter(SLOT)
         spec = ReleaseSpec(
             fleet=host.fleet,
-            target=Target(_profile(host, setup.device_id), setup.device_id),
+            target=Target(released_as(view), setup.device_id),
             files=refs,
             slot=SLOT,
             limits=_limits(budget),
             probe_tolerance_lsb=max(tolerance_lsb, MIN_TOLERANCE_LSB),
-            trial=Trial(setup.threads, setup.cpus, 20_000, setup.memory_cap_bytes),
+            trial=Trial(
+                setup.threads,
+                setup.cpus,
+                TRIAL_CAP_MS * setup.cap_ms // STANDARD_CAP_MS,
+                setup.memory_cap_bytes,
+            ),
         )
-        manifest = build_release(spec, counter=counter, now=datetime.now(UTC))
-        deployment = host.offer(setup.device_id, SLOT, sign_release(manifest, key))
+        now = datetime.now(UTC)
+        manifest = build_release(spec, counter=counter, now=now)
+        signed = sign_with_ways_back(manifest, incumbent, key, now=now)
+        deployment = _offer(host, setup.device_id, signed)
         outcome = host.wait_deployment(deployment, wait_s)
         bundle = manifest.bundle_id()
         shipment = _shipment(candidate, setup, bundle, counter, outcome, attempt)
         if shipment.succeeded or not _worth_repeating(outcome):
             break
     assert shipment is not None
-    return shipment
-
-
-def save_shipments(run: RunDir, shipments: Sequence[Shipment]) -> None:
-    """Keep what became of shipping, for the report."""
-    write_json(run.shipments, [asdict(shipment) for shipment in shipments])
-
-
-def read_shipments(run: RunDir) -> dict[str, Shipment]:
-    """What became of shipping, by device; empty if nothing was shipped yet.
-
-    Raises:
-        RunFolderError: the file is damaged.
-    """
-    if not run.shipments.exists():
-        return {}
-    body = read_json(run.shipments, "edgenas ship")
-    try:
-        return {item["device_id"]: Shipment(**item) for item in body}
-    except (KeyError, TypeError) as error:
-        raise RunFolderError(
-            f"{run.shipments}: expected what `edgenas ship` writes, got {error!r}; delete the file "
-            f"and ship again: a device that runs its pick says so at once"
-        ) from error
+    return shipment if incumbent.known else _without_way_back(shipment, incumbent)
 
 
 def _files(host: FleetHost, candidate: Candidate, classes: Sequence[str]) -> dict[Role, BlobRef]:
@@ -172,10 +130,17 @@ def _preprocessing(candidate: Candidate) -> bytes:
     return json.dumps(recipe, sort_keys=True).encode()
 
 
-def _profile(host: FleetHost, device_id: str) -> str:
-    (view,) = host.wait_for_devices([device_id], 30.0)
-    assert view.facts is not None
-    return view.facts.profile or "generic"
+def _offer(host: FleetHost, device_id: str, signed: SignedRelease) -> str:
+    """Offer a release; where the files that a way back needs are gone, without that."""
+    try:
+        return host.offer(device_id, SLOT, signed.forward, ways_back=signed.ways_back)
+    except ReleaseError:
+        return host.offer(device_id, SLOT, signed.forward)
+
+
+def _without_way_back(shipment: Shipment, incumbent: Incumbent) -> Shipment:
+    told = f"no way back: bundle {str(incumbent.bundle)[:12]} was not shipped from this run folder"
+    return replace(shipment, notes="; ".join(note for note in (shipment.notes, told) if note))
 
 
 def _limits(budget: Budget) -> Limits:
@@ -195,28 +160,21 @@ def _shipment(
 ) -> Shipment:
     report = None if outcome is None else outcome.report
     succeeded = outcome is not None and outcome.succeeded
-    said = "no report from the device in time" if report is None else _said(report)
+    told = "no report from the device in time" if report is None else said(report)
     return Shipment(
         setup.device_id,
         candidate.exported.sha256,
         bundle,
         counter,
         "TIMED_OUT" if outcome is None else outcome.outcome,
-        "" if succeeded else said,
+        "" if succeeded else told,
         None if report is None else report.active,
         None if report is None else report.previous,
         attempt,
-        said if succeeded else "",
+        told if succeeded else "",
     )
 
 
 def _worth_repeating(outcome: DeploymentOutcome | None) -> bool:
     report = None if outcome is None else outcome.report
     return report is not None and (report.retryable or report.code == PERF_LIMIT)
-
-
-def _said(report: DeployReport) -> str:
-    notes = [f"{note.code}: {note.text}" for note in report.errors]
-    if report.trial is not None and report.trial.verdict in FLAGGED:
-        notes.append(f"its trial was {report.trial.verdict}, so the limits were not judged there")
-    return "; ".join([report.code, *notes] if report.code else notes)

@@ -14,7 +14,8 @@ from edgenas.campaign.picking import Picked, read_picks, read_setups
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.reporting import Sources, build_report
 from edgenas.campaign.rundir import RunDir, read_json, write_json
-from edgenas.campaign.shipping import Shipment, read_shipments, save_shipments, ship
+from edgenas.campaign.shipments import Shipment, read_shipments, save_shipments
+from edgenas.campaign.shipping import ship
 from edgenas.campaign.workbench import Workbench
 from edgenas.fleet.host import FleetHost
 from edgenas.report import Report, write_report_html, write_report_json
@@ -37,7 +38,7 @@ def ship_picks(
     for done, setup in enumerate(s for s in setups if s.device_id in chosen):
         device, arch = setup.device_id, chosen[setup.device_id].arch
         assert arch is not None
-        candidate = bench.scorer.candidate(arch)
+        candidate = bench.scorer.candidate(arch, setup.file_format)
         before = known.get(device)
         if before is None or before.sha256 != candidate.exported.sha256 or not before.succeeded:
             known[device] = ship(

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from edgenas.campaign.boards import device_setup
 from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.fleet.host import FleetHost
-from edgenas.fleet.profiles import profile_of
+from edgenas.fleet.profiles import Profiles, known_profiles
 from edgenas.search.budget import Budget, parse_budget
 
 
-def chosen_setups(words: Sequence[str], host: FleetHost, wait_s: float) -> list[DeviceSetup]:
-    """The devices that were named, or all that are there.
+def chosen_setups(
+    words: Sequence[str], host: FleetHost, wait_s: float, profiles: Profiles | None = None
+) -> list[DeviceSetup]:
+    """The devices that were named, or all that are there, as their board profiles say.
 
     Raises:
-        CampaignError: a word cannot be read, or nobody is there.
+        CampaignError: a word cannot be read, nobody is there, or a board lacks what its profile
+            pins to.
+        ProfileProblemError: a profile is wrong, or several match a device equally well.
         DevicesMissingError: a named device did not come online.
     """
+    profiles = known_profiles() if profiles is None else profiles
     if words:
-        setups = [_setup(word) for word in words]
-        _check_once([setup.device_id for setup in setups])
-        views = host.wait_for_devices([setup.device_id for setup in setups], wait_s)
-        return [replace(s, profile=profile_of(v)) for s, v in zip(setups, views, strict=True)]
+        wanted = [_device_and_threads(word) for word in words]
+        names = [name for name, _ in wanted]
+        _check_once(names)
+        views = host.wait_for_devices(names, wait_s)
+        return [
+            device_setup(view, profiles, threads)
+            for view, (_, threads) in zip(views, wanted, strict=True)
+        ]
     views = [v for v in host.devices() if v.online and v.facts is not None and v.facts.measure]
     if not views:
         raise CampaignError(
             f"expected a device of fleet {host.fleet!r} that measures, found none online; start "
             f"`edgenas-device run` on a board, or name a device with --device to wait for it"
         )
-    return [DeviceSetup(view.device_id, profile=profile_of(view)) for view in views]
+    return [device_setup(view, profiles) for view in views]
 
 
 def chosen_budgets(words: Sequence[str], devices: Sequence[str]) -> dict[str, Budget]:
@@ -61,8 +70,8 @@ def _check_once(names: Sequence[str]) -> None:
         )
 
 
-def _setup(word: str) -> DeviceSetup:
+def _device_and_threads(word: str) -> tuple[str, int | None]:
     name, equals, threads = word.partition("=")
     if equals and not (threads.isdecimal() and int(threads) > 0):
         raise CampaignError(f"--device {word}: expected ID=THREADS with THREADS >= 1")
-    return DeviceSetup(name, int(threads) if equals else 1)
+    return name, int(threads) if equals else None

@@ -17,6 +17,7 @@ from edgenas.cli import (
     devices,
     export,
     pick,
+    profiles,
     report,
     search,
     ship,
@@ -25,7 +26,7 @@ from edgenas.cli import (
 from edgenas.errors import EdgenasError
 from firmware_bridge.wire.errors import BridgeError
 
-COMMANDS = (demo, train, export, broker, devices, search, pick, ship, report)
+COMMANDS = (demo, train, export, broker, devices, profiles, search, pick, ship, report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

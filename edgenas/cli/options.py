@@ -63,8 +63,20 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ID[=THREADS]",
         help="a device and the interpreter threads on it (default: every online device that "
-        "measures, 1 thread); may be repeated",
+        "measures, threads as its board profile says); may be repeated",
     )
+    add_profiles(parser)
+
+
+def add_profiles(parser: argparse.ArgumentParser) -> None:
+    """Where further board profiles are; see `edgenas profiles`."""
+    named = os.environ.get("EDGENAS_PROFILES", "")
+    parser.add_argument(
+        "--profile-dir", dest="profile_dirs", metavar="DIR", type=Path, action="append",
+        default=[Path(part) for part in named.split(os.pathsep) if part],
+        help="folder with board profiles of your own (*.toml), which go before the built-in ones "
+        "of the same name; may be repeated (also from EDGENAS_PROFILES)",
+    )  # fmt: skip
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:

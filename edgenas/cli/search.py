@@ -46,8 +46,9 @@ def run(args: argparse.Namespace) -> int:
     from edgenas.campaign.workbench import workbench
     from edgenas.cli.display import Display
     from edgenas.cli.fleet_options import chosen_budgets, chosen_setups
+    from edgenas.fleet.profiles import known_profiles
 
-    folder = RunDir(args.folder)
+    folder, profiles = RunDir(args.folder), known_profiles(*args.profile_dirs)
     with (
         Display(Console(stderr=True)) as display,
         workbench(folder) as bench,
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     ):
         if not args.device:
             time.sleep(min(args.wait, 3.0))  # births arrive at once, answers a little later
-        setups = chosen_setups(args.device, host, args.wait)
+        setups = chosen_setups(args.device, host, args.wait, profiles)
         finals = FinalsPlan(args.finalists, args.sessions, args.final_level)
         counts = {"evolution": args.trials, "random": args.random}
         plan = SearchPlan(counts, args.level, bench.card.seed)

@@ -1,30 +1,50 @@
-"""`edgenas ship`: send each device its pick as a signed release."""
+"""`edgenas ship`: send each device its pick as a signed release, or have it go back."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edgenas.cli.options import Subparsers, add_broker, add_run, seconds
+
+if TYPE_CHECKING:
+    from edgenas.campaign.shipments import Shipment
 
 
 def add_parser(commands: Subparsers) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "ship",
-        help="send each device its pick as a signed release",
+        help="send each device its pick as a signed release, or take it back",
         description="The device checks signature and digests, runs the golden input, measures the "
         "model against the signed limits, switches atomically and keeps the model it had; anything "
         "wrong leaves it on that one. Devices take releases signed by RUN/keys/signing.pem: start "
-        "them with --verify-key RUN/keys/signing.pub.",
+        "them with --verify-key RUN/keys/signing.pub. With --back, devices return to what they ran "
+        "before; that was signed together with the release and needs no key.",
     )
     add_run(parser)
     add_broker(parser, required=True)
     parser.add_argument("--wait", type=seconds, default=30.0, metavar="S", help="for devices (30)")
+    parser.add_argument(
+        "--back", action="store_true", help="go back to what ran before the last shipment"
+    )
+    parser.add_argument(
+        "--device", action="append", metavar="ID", help="only this one (with --back; repeatable)"
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ship."""
+    """Ship, or go back."""
+    from edgenas.campaign.errors import CampaignError
+
+    if args.device and not args.back:
+        raise CampaignError("--device: expected beside --back, got it alone; a pick is for all")
+    return _go_back(args) if args.back else _ship(args)
+
+
+def _ship(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from edgenas.campaign.fleet_session import fleet_host
@@ -44,7 +64,30 @@ def run(args: argparse.Namespace) -> int:
     ):
         host.wait_for_devices([p.device_id for p in picks if p.arch is not None], args.wait)
         shipments = ship_picks(bench, host, setups, picks, display)
-    for shipment in shipments:
-        print(f"{shipment.device_id}: {shipment.outcome} {shipment.detail}".rstrip())
+    _tell(shipments)
     require_fits(picks)
     return 0 if all(shipment.succeeded for shipment in shipments) else 1
+
+
+def _go_back(args: argparse.Namespace) -> int:
+    from edgenas.campaign.fleet_session import fleet_host
+    from edgenas.campaign.rundir import RunDir
+    from edgenas.campaign.shipments import read_shipments, save_shipments, shipped_to, take_back
+
+    folder = RunDir(args.folder)
+    known = read_shipments(folder)
+    chosen = shipped_to(known, args.device)
+    with fleet_host(folder, args.broker, args.fleet) as host:
+        host.wait_for_devices([shipment.device_id for shipment in chosen], args.wait)
+        for shipment in chosen:
+            known[shipment.device_id] = take_back(host, shipment)
+            save_shipments(folder, list(known.values()))
+    now = [known[shipment.device_id] for shipment in chosen]
+    _tell(now)
+    moved = [after.active != before.active for after, before in zip(now, chosen, strict=True)]
+    return 0 if all(moved) else 1
+
+
+def _tell(shipments: Sequence[Shipment]) -> None:
+    for shipment in shipments:
+        print(f"{shipment.device_id}: {shipment.outcome} {shipment.detail}".rstrip())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgenas.fleet.errors import FleetJournalError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _LOCK_WAIT_S = 1.0
 
 _SCHEMA = """
@@ -54,6 +54,19 @@ CREATE TABLE counters (
     position INTEGER PRIMARY KEY, slot TEXT NOT NULL, counter INTEGER NOT NULL,
     wall_ms INTEGER NOT NULL);
 """
+
+# What a file of an older version lacks: to be run, in order, on top of what it holds.
+_UPGRADES = {
+    2: """
+CREATE TABLE ways_back (
+    position INTEGER PRIMARY KEY, device_id TEXT NOT NULL, slot TEXT NOT NULL,
+    replaces_bundle TEXT NOT NULL, counter INTEGER NOT NULL, envelope TEXT NOT NULL,
+    wall_ms INTEGER NOT NULL);
+CREATE TABLE served (
+    position INTEGER PRIMARY KEY, device_id TEXT NOT NULL, bytes INTEGER NOT NULL,
+    wall_ms INTEGER NOT NULL);
+""",
+}
 
 Value = str | int | float | bytes | None
 Row = tuple[Value, ...]
@@ -99,10 +112,11 @@ class Database:
 
     def _create_or_check(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
+        if version < SCHEMA_VERSION:
             with self.transaction():
-                for statement in _SCHEMA.split(";"):
-                    self._connection.execute(statement)
+                for script in _scripts(version):
+                    for statement in script.split(";"):
+                        self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         elif version != SCHEMA_VERSION:
             raise FleetJournalError(
@@ -152,3 +166,9 @@ class Database:
         """Close the file; the object is not usable afterwards."""
         with self._lock:
             self._connection.close()
+
+
+def _scripts(version: int) -> list[str]:
+    """What brings a file of `version` up to date; 0 is a new one."""
+    first = [_SCHEMA] if version == 0 else []
+    return [*first, *(script for number, script in _UPGRADES.items() if number > version)]

@@ -13,7 +13,7 @@ from typing import cast
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.deployment_log import DeploymentRow, OutcomeRow, StepRow, WishRow
 from edgenas.fleet.deployments import DeploymentOutcome, Progress, gives_up, step
-from edgenas.fleet.errors import FleetError
+from edgenas.fleet.errors import FleetError, ReleaseError
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
 from edgenas.fleet.releases import read_unverified
@@ -56,6 +56,7 @@ class DeployDesk:
         self._wishes: dict[Place, Wish] = {}
         self._blobs: dict[Place, list[BlobRef]] = {}
         self._open: dict[str, _OpenDeployment] = {}
+        self._reported: dict[Place, str | None] = {}
         self._restore()
 
     def _restore(self) -> None:
@@ -178,8 +179,31 @@ class DeployDesk:
         key = (report.attempt, report.rev)
         known = {(earlier.attempt, earlier.rev) for earlier in self._log.outcomes(deployment_id)}
         if key not in known:
+            self._reported[(device_id, row.slot)] = report.active
             self._end(row, report.outcome, report, body)
         self._post.ack(device_id, deployment_id, *key)
+
+    def hear_slots(self, device_id: str) -> None:
+        """A device's state has come: it is newer than any report before it."""
+        for place in [place for place in self._reported if place[0] == device_id]:
+            del self._reported[place]
+
+    def active(self, place: Place) -> str | None:
+        """The bundle that a slot runs by the device's last word, None for an empty slot.
+
+        Raises:
+            ReleaseError: The device has not said so yet.
+        """
+        if place in self._reported:
+            return self._reported[place]
+        state = self._roster.view(place[0]).state
+        if state is None:
+            raise ReleaseError(
+                f"expected to know what device {place[0]} runs, got no word from it yet; "
+                "wait until it is online"
+            )
+        slot = state.slots.get(place[1])
+        return None if slot is None else slot.active
 
     def tick(self) -> bool:
         """Give up deployments never accepted or fallen silent; returns whether one was."""

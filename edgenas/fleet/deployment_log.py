@@ -56,8 +56,19 @@ _DEPLOYMENT = "deployment_id, device_id, slot, offered_wall_ms"
 _OUTCOME = "deployment_id, outcome, attempt, rev, body, host_wall_ms"
 
 
+@dataclass(frozen=True, slots=True)
+class WayBackRow:
+    """A signed release that takes one device from `replaces_bundle` back; JSON of the envelope."""
+
+    device_id: str
+    slot: str
+    replaces_bundle: str
+    counter: int
+    envelope: str
+
+
 class DeploymentLog:
-    """Wishes, deployments, their steps and outcomes, and release counters; rows are only added."""
+    """Wishes, deployments, steps, outcomes, ways back and counters; rows are only added."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -76,6 +87,32 @@ class DeploymentLog:
             " (SELECT max(position) FROM wishes GROUP BY device_id, slot) ORDER BY position"
         )
         return [WishRow(*cast("tuple[str, str, int, bytes]", row)) for row in rows]
+
+    def wishes(self, slot: str) -> list[WishRow]:
+        """Every wish for a slot of any device, newest first."""
+        rows = self._database.rows(
+            "SELECT device_id, slot, rev, body FROM wishes WHERE slot=? ORDER BY position DESC",
+            slot,
+        )
+        return [WishRow(*cast("tuple[str, str, int, bytes]", row)) for row in rows]
+
+    def add_way_back(self, way: WayBackRow, wall_ms: int) -> None:
+        """Keep a way back beside the release that may need it."""
+        self._database.rows(
+            "INSERT INTO ways_back (device_id, slot, replaces_bundle, counter, envelope, wall_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            *(way.device_id, way.slot, way.replaces_bundle, way.counter, way.envelope, wall_ms),
+        )
+
+    def way_back(self, device_id: str, slot: str, bundle: str) -> WayBackRow | None:
+        """The newest way back of a device from a bundle, or None."""
+        rows = self._database.rows(
+            "SELECT device_id, slot, replaces_bundle, counter, envelope FROM ways_back"
+            " WHERE device_id=? AND slot=? AND replaces_bundle=?"
+            " ORDER BY counter DESC, position DESC LIMIT 1",
+            *(device_id, slot, bundle),
+        )
+        return WayBackRow(*cast("tuple[str, str, str, int, str]", rows[0])) if rows else None
 
     def add(self, deployment: DeploymentRow) -> None:
         """Remember a deployment before it is offered."""

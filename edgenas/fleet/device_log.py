@@ -65,6 +65,21 @@ class DeviceLog:
         rows = self._database.rows("SELECT device_id, body FROM facts ORDER BY position")
         return {cast(str, device_id): cast(bytes, body) for device_id, body in rows}
 
+    def add_served(self, device_id: str, sent_bytes: int, wall_ms: int) -> None:
+        """Remember that a device was sent bytes of candidates."""
+        self._database.rows(
+            "INSERT INTO served (device_id, bytes, wall_ms) VALUES (?, ?, ?)",
+            *(device_id, sent_bytes, wall_ms),
+        )
+
+    def served_bytes(self, device_id: str, since_wall_ms: int) -> int:
+        """Bytes of candidates that a device was sent since a date."""
+        rows = self._database.rows(
+            "SELECT coalesce(sum(bytes), 0) FROM served WHERE device_id=? AND wall_ms>=?",
+            *(device_id, since_wall_ms),
+        )
+        return cast(int, rows[0][0])
+
     def add_stray(self, device_id: str, work_id: str, body: bytes, wall_ms: int) -> None:
         """Keep an answer to a job or deployment that is not in this journal."""
         self._database.rows(

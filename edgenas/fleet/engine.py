@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from edgenas.fleet.allowance import Allowance
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.deploy_desk import DeployDesk
 from edgenas.fleet.errors import FleetStoppedError
@@ -21,6 +22,7 @@ from edgenas.fleet.roster import Roster
 from edgenas.fleet.serving import BlobDesk
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
+from edgenas.fleet.ways_back import WaysBack
 from firmware_bridge.wire.codec import encode
 from firmware_bridge.wire.errors import PacketLimitError
 from firmware_bridge.wire.link import Connected, Disconnected, Link, LinkEvent, Received, Will
@@ -191,12 +193,15 @@ def _make_desks(
     post: Post, shelf: BlobShelf, journal: FleetJournal, clock: Clock, timers: HostTimers
 ) -> Desks:
     roster = Roster(journal, clock, timers)
+    deployments = DeployDesk(journal, post, roster, clock, timers)
     return Desks(
         journal=journal,
         roster=roster,
         jobs=JobDesk(journal, post, roster, clock, timers),
-        deployments=DeployDesk(journal, post, roster, clock, timers),
+        deployments=deployments,
         blobs=BlobDesk(shelf, post, clock),
+        ways_back=WaysBack(journal.deployments, deployments.active, clock),
+        allowance=Allowance(journal.devices, clock),
         post=post,
         clock=clock,
     )

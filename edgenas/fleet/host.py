@@ -16,7 +16,7 @@ from edgenas.fleet.errors import DevicesMissingError
 from edgenas.fleet.job_desk import Answer
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec, build_job
 from edgenas.fleet.journal import FleetJournal
-from edgenas.fleet.releases import check_offer, read_unverified
+from edgenas.fleet.releases import Incumbent, check_offer, read_unverified
 from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
@@ -96,6 +96,13 @@ class FleetHost:
         with self._changed:
             self._engine.check_alive()
             return self._desks.roster.views()
+
+    def settle(self, device_id: str) -> None:
+        """Take a device out of quarantine, once a person has parted the boards that used its id."""
+        with self._changed:
+            self._engine.check_alive()
+            self._desks.roster.settle(check_device_id(device_id))
+            self._desks.post.resync(device_id)
 
     def wait_for_devices(self, ids: Iterable[str], timeout_s: float) -> list[DeviceView]:
         """Wait until all these devices are online and have said what they are.
@@ -197,6 +204,7 @@ class FleetHost:
         files: Iterable[Path] = (),
         *,
         hold_reason: str | None = None,
+        ways_back: Sequence[Mapping[str, object]] = (),
     ) -> str:
         """Wish that a slot of a device holds a release; returns when the wish is durable.
 
@@ -206,24 +214,52 @@ class FleetHost:
             envelope: The signed release.
             files: Files of the release that are not on the shelf yet.
             hold_reason: If given, the device stops before activating until `release_hold`.
+            ways_back: Signed ways back, see `sign_with_ways_back`; kept for `go_back`.
 
         Returns:
             The id of the deployment.
 
         Raises:
-            ReleaseError: No release, one for another fleet or slot, or files are missing.
+            ReleaseError: No release, one for another fleet or slot, files are missing, or a way
+                back does not belong to it.
             ShelfError: A file cannot be put on the shelf.
         """
         for path in files:
             self.shelf.add(path)
-        check_offer(read_unverified(envelope), self.fleet, slot, self.shelf)
+        manifest = read_unverified(envelope)
+        for offered in (manifest, *map(read_unverified, ways_back)):
+            check_offer(offered, self.fleet, slot, self.shelf)
         deployment_id, place = new_id(), (check_device_id(device_id), slot)
         with self._changed:
             self._engine.check_alive()
+            self._desks.ways_back.keep(place, manifest, ways_back)
             self._desks.deployments.offer(place, deployment_id, envelope, hold_reason=hold_reason)
             self._changed.notify_all()
         self._engine.wake()
         return deployment_id
+
+    def incumbent(self, device_id: str, slot: str) -> Incumbent:
+        """What a slot of a device runs now, to sign a way back to it.
+
+        Raises:
+            ReleaseError: The device has not said so yet.
+        """
+        with self._changed:
+            return self._desks.ways_back.incumbent((check_device_id(device_id), slot))
+
+    def go_back(self, device_id: str, slot: str) -> str:
+        """Wish that a slot goes back to what it ran before; no key is needed.
+
+        Returns:
+            The id of the deployment.
+
+        Raises:
+            ReleaseError: The device has not said what it runs, or nobody signed a way back from it.
+        """
+        place = (check_device_id(device_id), slot)
+        with self._changed:
+            envelope = self._desks.ways_back.envelope(place)
+        return self.offer(device_id, slot, envelope)
 
     def release_hold(self, deployment_id: str) -> None:
         """Let a deployment that was offered with a hold go on.

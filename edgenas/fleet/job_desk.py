@@ -203,6 +203,25 @@ class JobDesk:
                     return ref
         return None
 
+    def refuse_bytes(self, device_id: str, digest: str, budget_bytes: int) -> bool:
+        """End the open jobs of a device that name a blob, for it has had its bytes for today.
+
+        Returns:
+            Whether there was one.
+        """
+        named = [
+            j for j in self._of(device_id) if digest in {b.sha256 for b in blobs_of(j.request)}
+        ]
+        for job in named:
+            self._post.cancel(device_id, job.job_id)
+            self._fail(
+                job,
+                "OVER_BUDGET",
+                f"expected at most {budget_bytes} B of candidates a device and 24 hours, and "
+                f"{device_id} has had them; go on tomorrow",
+            )
+        return bool(named)
+
     def outcome(self, job_id: str) -> JobOutcome | None:
         """The outcome of a job, taken or not; None while there is none."""
         answers = self._log.answers(job_id)

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgenas.fleet.errors import FleetError
 from edgenas.fleet.shelf import BlobShelf
 from firmware_bridge.wire.levels import LEVELS
-from firmware_bridge.wire.messages import Golden, JobFailed, MeasureJob, Measurement
+from firmware_bridge.wire.messages import Golden, JobFailed, MeasureJob, Measurement, Quiet
 from firmware_bridge.wire.values import MIB, BlobRef
 
 
@@ -28,6 +28,8 @@ class MeasureSpec:
         reference: Known-good model measured in turns with the candidate, None for none.
         memory_cap_bytes: The device kills the candidate's process above this.
         ttl_ms: The device must have started within this time after receipt.
+        cap_ms: Longest sampling; None takes the level's.
+        quiet: How quiet and cool the board must be; None takes the level's.
     """
 
     label: str
@@ -39,6 +41,8 @@ class MeasureSpec:
     reference: Path | BlobRef | None = None
     memory_cap_bytes: int = 512 * MIB
     ttl_ms: int = 600_000
+    cap_ms: int | None = None
+    quiet: Quiet | None = None
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -89,11 +93,11 @@ def build_job(spec: MeasureSpec, shelf: BlobShelf) -> MeasureJob:
         min_samples=level.min_samples,
         max_samples=level.max_samples,
         min_time_ms=level.min_time_ms,
-        cap_ms=level.cap_ms,
+        cap_ms=level.cap_ms if spec.cap_ms is None else spec.cap_ms,
         warmup_ms=level.warmup_ms,
         min_rounds=level.min_rounds,
         memory_cap_bytes=spec.memory_cap_bytes,
-        quiet=level.quiet,
+        quiet=spec.quiet or level.quiet,
         ttl_ms=spec.ttl_ms,
         golden=spec.golden,
     )
@@ -112,7 +116,8 @@ def patience_s(job: MeasureJob, slack_s: float) -> float:
     A device may start at the last moment of the lifetime, wait until the board is quiet, and
     then runs two processes, each of which may be repeated once.
     """
-    return (job.ttl_ms + job.quiet.wait_ms + 4 * job.cap_ms) / 1000 + slack_s
+    waits_ms = job.quiet.wait_ms + (job.quiet.blind_pause_ms or 0)
+    return (job.ttl_ms + waits_ms + 4 * job.cap_ms) / 1000 + slack_s
 
 
 def _shelved(model: Path | BlobRef, shelf: BlobShelf) -> BlobRef:

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from dataclasses import dataclass
 
+from edgenas.fleet.allowance import Allowance
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.deploy_desk import DeployDesk
 from edgenas.fleet.job_desk import JobDesk
@@ -17,6 +18,7 @@ from edgenas.fleet.post import Post
 from edgenas.fleet.presence import Change
 from edgenas.fleet.roster import Roster
 from edgenas.fleet.serving import BlobDesk
+from edgenas.fleet.ways_back import WaysBack
 from firmware_bridge.wire.codec import Envelope, decode
 from firmware_bridge.wire.errors import WireError
 from firmware_bridge.wire.link import Received
@@ -52,6 +54,8 @@ class Desks:
     jobs: JobDesk
     deployments: DeployDesk
     blobs: BlobDesk
+    ways_back: WaysBack
+    allowance: Allowance
     post: Post
     clock: Clock
 
@@ -104,10 +108,24 @@ class Reception:
         _log.warning("device %s: %s message dropped: %s", address.device, address.family, why)
 
     def _serve(self, device_id: str, request: BlobRequest) -> None:
+        desks, digest = self._desks, request.digest
         with self._changed:
-            allowed = self._desks.jobs.blob(device_id, request.digest)
-            allowed = allowed or self._desks.deployments.blob(device_id, request.digest)
-        self._desks.blobs.answer(device_id, request, allowed)
+            allowed = desks.deployments.blob(device_id, digest)
+            candidate = allowed is None
+            if candidate and not self._over_budget(device_id, digest):
+                allowed = desks.jobs.blob(device_id, digest)
+        sent = desks.blobs.answer(device_id, request, allowed)
+        if candidate and sent:
+            desks.allowance.spend(device_id, sent)
+
+    def _over_budget(self, device_id: str, digest: str) -> bool:
+        """Whether a device gets no more candidates today; ends the jobs that ask for one."""
+        allowance, jobs = self._desks.allowance, self._desks.jobs
+        if not allowance.used_up(device_id):
+            return False
+        if jobs.refuse_bytes(device_id, digest, allowance.budget_bytes):
+            self._changed.notify_all()
+        return True
 
     def _hand_on(self, address: Address, envelope: Envelope, received: Received) -> None:
         message, device_id = envelope.message, address.device
@@ -125,6 +143,8 @@ class Reception:
         roster = self._desks.roster
         before = roster.view(device_id).install_id
         change = roster.hear_state(device_id, state, boot_id, live=live)
+        if state.online:
+            self._desks.deployments.hear_slots(device_id)
         if change is Change.PRESUMED:
             self._desks.post.resync(device_id)
         elif change is Change.BIRTH:

@@ -1,13 +1,15 @@
 """Builds releases, their ways back, and the signed envelope that a wish carries.
 
-Signing is apart from offering: whoever offers needs no private key. Leaves keys on disk to `keys`,
-offering to `host`, and whether a device takes a release to the device.
+Signing is apart from offering: whoever offers needs no private key, and a way back is signed
+together with the release that may have to be taken back, so that going back needs none either.
+Leaves keys on disk to `keys`, keeping and offering to `ways_back` and `host`, and whether a device
+takes a release to the device.
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,6 +30,34 @@ from firmware_bridge.wire.release import (
 )
 from firmware_bridge.wire.signing import SigningKey
 from firmware_bridge.wire.values import MANIFEST_CAP_BYTES, BlobRef
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """What a slot of a device runs now, as far as this fleet's journal knows it.
+
+    Attributes:
+        bundle: Its bundle id, None for an empty slot.
+        manifest: The release it came with; None for an empty slot, and if another host shipped it.
+        way_back: The way back from it, None if there is none.
+    """
+
+    bundle: str | None
+    manifest: ReleaseManifest | None = None
+    way_back: ReleaseManifest | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether a way back to it can be signed."""
+        return self.bundle is None or self.manifest is not None
+
+
+@dataclass(frozen=True)
+class SignedRelease:
+    """Envelopes that belong together: a release, and the ways back that hold once it is offered."""
+
+    forward: Mapping[str, Any]
+    ways_back: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +147,35 @@ def build_way_back(
         probe_tolerance_lsb=(forward if incumbent is None else incumbent).probe_tolerance_lsb,
         issued=time_text(now),
         expires=time_text(now + timedelta(days=lifetime_days)),
+    )
+
+
+def sign_with_ways_back(
+    forward: ReleaseManifest, incumbent: Incumbent, key: SigningKey, *, now: datetime
+) -> SignedRelease:
+    """Sign a release, the way back from it, and once more the way back from what runs now.
+
+    The last one matters if the device refuses `forward`, or comes back from it: it has then seen
+    newer counters, and takes the older way back no more. So its counter lies above both.
+
+    Raises:
+        OverCapError: A manifest is longer than devices accept.
+    """
+    backs: list[ReleaseManifest] = []
+    if incumbent.known and incumbent.bundle != forward.bundle_id():
+        backs.append(build_way_back(forward, incumbent.manifest, now=now))
+    if incumbent.way_back is not None:
+        lifetime = timedelta(days=DEFAULT_LIFETIME_DAYS)
+        backs.append(
+            replace(
+                incumbent.way_back,
+                counter=forward.counter + 3,
+                issued=time_text(now),
+                expires=time_text(now + lifetime),
+            )
+        )
+    return SignedRelease(
+        sign_release(forward, key), tuple(sign_release(back, key) for back in backs)
     )
 
 

@@ -11,13 +11,18 @@ from dataclasses import dataclass, replace
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.device_log import Sighting
 from edgenas.fleet.journal import FleetJournal
-from edgenas.fleet.presence import Change, Phase, Presence, due_s, hear, wait
+from edgenas.fleet.presence import Change, Face, Phase, Presence, due_s, hear, wait
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.codec import decode, encode
 from firmware_bridge.wire.messages import Facts, State
 from firmware_bridge.wire.values import CONTROL_CAP_BYTES
 
 _log = logging.getLogger(__name__)
+SETTLED = "settled"
+WHAT_TO_DO = (
+    "stop all but one; give each of the others an --id and an empty --state-dir of its own; "
+    "then run `edgenas devices --broker URL --run RUN --settle ID`"
+)
 _NOTED = (Change.BIRTH, Change.GONE, Change.QUARANTINED)
 
 
@@ -32,6 +37,7 @@ class DeviceView:
         install_id: Its installation, None before any word.
         state: Its newest state, None before any word of this host's lifetime.
         facts: What it says it is, None before it ever said so.
+        twins: The boards that use its id, if there are several.
     """
 
     device_id: str
@@ -40,6 +46,7 @@ class DeviceView:
     install_id: str | None
     state: State | None
     facts: Facts | None
+    twins: tuple[Face, ...] = ()
 
     @property
     def online(self) -> bool:
@@ -83,6 +90,7 @@ class Roster:
             known.install_id,
             self._states.get(device_id),
             self._facts.get(device_id),
+            known.twins,
         )
 
     def offline_since_s(self, device_id: str) -> float | None:
@@ -161,13 +169,23 @@ class Roster:
         if change not in _NOTED:
             return
         if change is Change.QUARANTINED:
-            _log.error("two boards use the id %s; give one of them its own id", device_id)
+            boards = "; ".join(map(told_apart, after.twins))
+            _log.error("several boards use the id %s: %s; %s", device_id, boards, WHAT_TO_DO)
         else:
             _log.info("device %s: %s", device_id, change.value)
-        sighting = Sighting(
-            device_id, after.install_id or "", after.sess, after.boot_id, change.value
-        )
+        seen: list[tuple[str, str | None]] = [(after.install_id or "", after.boot_id)]
+        if change is Change.QUARANTINED:
+            seen = [(face.install_id, face.boot_id) for face in after.twins]
+        for install_id, boot_id in seen:
+            sighting = Sighting(device_id, install_id, after.sess, boot_id, change.value)
+            self._journal.devices.add_sighting(sighting, self._clock.wall_ms())
+
+    def settle(self, device_id: str) -> None:
+        """A person has parted the boards that used one id: the next one that speaks is the one."""
+        known = self._known(device_id)
+        sighting = Sighting(device_id, known.install_id or "", known.sess, known.boot_id, SETTLED)
         self._journal.devices.add_sighting(sighting, self._clock.wall_ms())
+        self._presence[device_id] = Presence(since_s=self._clock.monotonic_s())
 
 
 def _changed(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
@@ -176,17 +194,30 @@ def _changed(before: Mapping[str, object], now: Mapping[str, object]) -> list[st
     return sorted(name for name in known if now.get(name) != before[name])
 
 
+def told_apart(face: Face) -> str:
+    """One board of several that use one id, in words."""
+    hardware = face.hardware or "hardware not named"
+    return f"{hardware}, installation {face.install_id[:8]}, boot {face.boot_id[:8]}"
+
+
 def _remembered(before: Presence, sighting: Sighting) -> Presence:
-    superseded = before.superseded
+    if sighting.note == SETTLED:
+        return Presence(since_s=before.since_s)
+    superseded, replaced = before.superseded, before.replaced
     if before.boot_id is not None and sighting.boot_id not in (None, before.boot_id):
         superseded = superseded | {before.boot_id}
+    if before.install_id not in (None, sighting.install_id):
+        replaced = replaced | {str(before.install_id)}
+    twins = before.twins if sighting.install_id == before.install_id else ()
+    if sighting.note == Change.QUARANTINED.value:
+        twins = (*before.twins, Face(sighting.install_id, sighting.boot_id or ""))
     return Presence(
-        Phase.UNKNOWN,
-        before.since_s,
-        sighting.install_id,
-        sighting.sess,
-        sighting.boot_id or before.boot_id,
-        superseded,
-        sighting.note == Change.QUARANTINED.value
-        or (before.quarantined and sighting.install_id == before.install_id),
+        phase=Phase.UNKNOWN,
+        since_s=before.since_s,
+        install_id=sighting.install_id,
+        sess=sighting.sess,
+        boot_id=sighting.boot_id or before.boot_id,
+        superseded=superseded,
+        replaced=replaced,
+        twins=twins,
     )

@@ -30,8 +30,8 @@ class BlobDesk:
         self._clock = clock
         self._active: dict[tuple[str, str], float] = {}
 
-    def answer(self, device_id: str, request: BlobRequest, allowed: BlobRef | None) -> None:
-        """Answer one request.
+    def answer(self, device_id: str, request: BlobRequest, allowed: BlobRef | None) -> int:
+        """Answer one request; returns how many bytes of the blob were sent.
 
         Args:
             device_id: Who asks.
@@ -40,16 +40,17 @@ class BlobDesk:
         """
         if allowed is None:
             self._refuse(device_id, request.digest, BlobRefused(code="NOT_ALLOWED"))
-            return
+            return 0
         refusal = self._refusal(device_id, allowed)
         if refusal is not None:
             self._refuse(device_id, request.digest, refusal)
-            return
+            return 0
         try:
-            self._send(device_id, request, allowed)
+            return self._send(device_id, request, allowed)
         except ShelfError as error:
             _log.error("%s", error)
             self._refuse(device_id, request.digest, BlobRefused(code="NOT_FOUND"))
+            return 0
 
     def _refuse(self, device_id: str, digest: str, refusal: BlobRefused) -> None:
         _log.info("device %s: blob %s: %s", device_id, digest[:12], refusal.code)
@@ -71,10 +72,12 @@ class BlobDesk:
         self._active[key] = now_s
         return True
 
-    def _send(self, device_id: str, request: BlobRequest, allowed: BlobRef) -> None:
-        size, chunk = allowed.size_bytes, allowed.chunk_bytes
+    def _send(self, device_id: str, request: BlobRequest, allowed: BlobRef) -> int:
+        size, chunk, sent = allowed.size_bytes, allowed.chunk_bytes, 0
         for offset in chunk_offsets(request, size, chunk):
             content = self._shelf.read(request.digest, offset, min(chunk, size - offset))
             self._post.chunk(device_id, request.digest, offset, content)
+            sent += len(content)
             if offset + chunk >= size:
                 self._active.pop((device_id, request.digest), None)
+        return sent

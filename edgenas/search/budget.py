@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgenas.search.errors import BudgetError
 from edgenas.search.trial import Outcome
@@ -64,6 +64,19 @@ class Budget:
         if limit is not None and peak_memory_bytes > limit:
             texts.append(f"peak memory {in_bytes(peak_memory_bytes)} > budget {in_bytes(limit)}")
         return tuple(texts)
+
+    def within_memory(self, limit_bytes: int, why: str) -> Budget:
+        """The same budget with at most this much peak memory.
+
+        Args:
+            limit_bytes: most memory above the idle process.
+            why: who says so, in words.
+        """
+        known = self.peak_memory_bytes
+        if known is not None and known <= limit_bytes:
+            return self
+        reason = f"{self.reason}; peak memory {in_bytes(limit_bytes)} ({why})"
+        return replace(self, peak_memory_bytes=limit_bytes, reason=reason)
 
     def violations(self, outcome: Outcome) -> tuple[str, ...]:
         """In words, each limit that the measured p95 and peak memory exceed."""

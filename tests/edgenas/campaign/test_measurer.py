@@ -149,10 +149,8 @@ def test_a_device_that_died_here_ends_the_waiting(
 def test_bytes_that_are_not_the_network_are_a_failure(
     lab: Lab, measuring: Measuring, bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        exporter, "measure_parity", lambda model, subnet, codes: Parity(256, 0.5, 9.0, 99, 0.1)
-    )
-    monkeypatch.setattr(exporter.Exporter, "_load", lambda self, arch: None)
+    monkeypatch.setattr(exporter, "measure_parity", lambda *given: Parity(256, 0.5, 9.0, 99, 0.1))
+    monkeypatch.setattr(exporter.Exporter, "_load", lambda self, arch, kind: None)
     found = measuring(lab.host()).candidate(bench.checkpoint.space.smallest())
     assert isinstance(found, Failure)
     assert found.code == "export"
@@ -177,7 +175,7 @@ def test_a_full_disk_inside_the_converter_is_none_either(
         raise ConversionError("expected onnx2tf to convert the graph") from OSError(28, "no space")
 
     monkeypatch.setattr(exporter, "float_tflite", full)
-    monkeypatch.setattr(exporter.Exporter, "_load", lambda self, arch: None)
+    monkeypatch.setattr(exporter.Exporter, "_load", lambda self, arch, kind: None)
     with pytest.raises(ConversionError):
         measuring(lab.host()).candidate(bench.checkpoint.space.smallest())
 

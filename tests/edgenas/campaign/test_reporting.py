@@ -13,7 +13,7 @@ from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import pick_all, save_setups
 from edgenas.campaign.progress import Silent
 from edgenas.campaign.searching import SearchPlan, search
-from edgenas.campaign.shipping import Shipment, save_shipments
+from edgenas.campaign.shipments import Shipment, save_shipments
 from edgenas.campaign.steps import write_reports
 from edgenas.campaign.workbench import Workbench
 from edgenas.report import DeviceReport, Report, read_report_json

@@ -7,7 +7,7 @@ import pytest
 
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.rundir import RunCard, RunDir, read_json, write_json
-from edgenas.campaign.shipping import Shipment, read_shipments, save_shipments
+from edgenas.campaign.shipments import Shipment, read_shipments, save_shipments
 from edgenas.campaign.steps import Phases
 from tests.edgenas.train.quota import file_size_limit
 

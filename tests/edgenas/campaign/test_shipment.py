@@ -8,7 +8,8 @@ import pytest
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.rundir import RunDir
 from edgenas.campaign.scoring import Candidate
-from edgenas.campaign.shipping import Shipment, read_shipments, save_shipments, ship
+from edgenas.campaign.shipments import Shipment, read_shipments, save_shipments
+from edgenas.campaign.shipping import ship
 from edgenas.fleet.keys import ensure_keys
 from edgenas.search.budget import Budget
 from firmware_bridge.wire.messages import DeployReport, ErrorNote

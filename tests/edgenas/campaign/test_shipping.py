@@ -5,24 +5,33 @@ from dataclasses import replace
 
 import pytest
 
+from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.finals import FinalsPlan
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import pick_all
 from edgenas.campaign.progress import Silent
 from edgenas.campaign.scoring import Candidate
-from edgenas.campaign.shipping import ATTEMPTS, Shipment, read_shipments, ship
+from edgenas.campaign.shipments import (
+    WENT_BACK,
+    Shipment,
+    read_shipments,
+    shipped_to,
+    take_back,
+)
+from edgenas.campaign.shipping import ATTEMPTS, ship
 from edgenas.campaign.steps import ship_picks
 from edgenas.campaign.workbench import Workbench
+from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys
 from edgenas.search.budget import Budget
-from firmware_bridge.wire.messages import DeployOutcome, DeployReport
+from firmware_bridge.wire.messages import DeployOutcome, DeployReport, SlotState
 from firmware_bridge.wire.release import ReleaseManifest
 from firmware_bridge.wire.signing import load_verify_key
 from tests.edgenas.campaign.scripted_devices import by_size
 from tests.edgenas.campaign.test_measuring import JOB
 from tests.edgenas.campaign.test_picking import an_outcome
-from tests.edgenas.fleet.conftest import Lab
+from tests.edgenas.fleet.conftest import Lab, eventually
 from tests.edgenas.fleet.device_twin import DeviceTwin
 from tests.edgenas.fleet.scripted import good_measurement, refused, success
 
@@ -122,6 +131,51 @@ def test_a_device_that_says_nothing_has_timed_out(
     shipment = ship(host, bench.run, smallest, SETUP, BUDGET, classes, wait_s=0.05)
     assert (shipment.outcome, shipment.active) == ("TIMED_OUT", None)
     assert "no report" in shipment.detail
+
+
+def test_a_shipment_is_taken_back_with_what_was_signed_beside_it(
+    deliver: Deliver, host: FleetHost, twin: DeviceTwin, bench: Workbench
+) -> None:
+    receiver = Receiver()
+    shipment = deliver(receiver)
+    (bench.run.keys / "signing.pem").unlink()  # going back needs no key
+    back = take_back(host, shipment)
+    assert (back.outcome, back.detail, back.active) == (WENT_BACK, "back on an empty slot", None)
+    assert not back.succeeded
+    forward, undone = receiver.manifests
+    assert (undone.mode, undone.counter) == ("back", forward.counter + 1)
+    with pytest.raises(ReleaseError, match="empty slot"):
+        take_back(host, back)
+
+
+def test_a_refused_way_back_is_told_and_the_shipment_stands(
+    deliver: Deliver, host: FleetHost, twin: DeviceTwin
+) -> None:
+    shipment = deliver(Receiver())
+    twin.deploy = Receiver(("REJECTED", "broken_here"))
+    stays = take_back(host, shipment)
+    assert stays.succeeded
+    assert "not taken back: broken_here" in stays.detail
+
+
+def test_what_was_never_shipped_cannot_be_taken_back() -> None:
+    shipment = Shipment("dev-1", "a" * 64, "b" * 64, 2, "SUCCEEDED", "", "b" * 64, None, 1)
+    assert shipped_to({"dev-1": shipment}, None) == [shipment]
+    assert shipped_to({"dev-1": shipment}, ["dev-1"]) == [shipment]
+    for known, wanted in (({"dev-1": shipment}, ["dev-9"]), ({}, None)):
+        with pytest.raises(RunFolderError, match="ship first"):
+            shipped_to(known, wanted)
+
+
+def test_what_somebody_else_put_on_a_device_is_told_to_have_no_way_back(
+    host: FleetHost, twin: DeviceTwin, bench: Workbench, smallest: Candidate
+) -> None:
+    twin.disk.slots["main"] = SlotState("e" * 64, None, "IDLE", 0, 6)
+    twin.say_state()
+    eventually(lambda: host.incumbent("dev-1", "main").bundle is not None)
+    shipment = ship(host, bench.run, smallest, SETUP, BUDGET, bench.data.classes, wait_s=30.0)
+    assert shipment.succeeded
+    assert "no way back: bundle eeeeeeeeeeee" in shipment.notes
 
 
 def test_another_bundle_than_ours_is_no_success() -> None:

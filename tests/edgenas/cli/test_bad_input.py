@@ -250,6 +250,17 @@ def test_an_architecture_leads_to_the_same_bytes_again(run: RunDir, edgenas: Cal
     assert hashlib.sha256(Path("a.tflite").read_bytes()).hexdigest() == told["sha256"]
 
 
+def test_the_same_network_as_onnx(run: RunDir, edgenas: Calls) -> None:
+    told = json.loads(edgenas("export", run.path, "--arch", "smallest", "--format", "onnx"))
+    file = Path(f"{told['arch']}.onnx")
+    assert told["file"] == str(file)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == told["sha256"]
+    assert told["parity"]["max_lsb"] <= 1
+    lite = json.loads(edgenas("export", run.path, "--arch", "smallest"))
+    assert (lite["arch"], lite["format"]) == (told["arch"], "tflite")
+    assert lite["sha256"] != told["sha256"]
+
+
 def test_an_architecture_that_does_not_belong_here(run: RunDir, edgenas: Calls) -> None:
     foreign = preset("cifar", channels=3, classes=10).largest()
     Path("foreign.json").write_text(json.dumps(foreign.to_dict()))

@@ -35,7 +35,7 @@ def success(manifest: ReleaseManifest) -> DeployReport:
         rev=1,
         outcome="SUCCEEDED",
         retryable=False,
-        active=manifest.bundle_id(),
+        active=manifest.bundle_id() if manifest.files else None,
         previous=None,
         counter=manifest.counter,
     )

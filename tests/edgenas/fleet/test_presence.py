@@ -3,7 +3,7 @@
 import pytest
 
 from edgenas.fleet.errors import FleetError
-from edgenas.fleet.presence import Change, Phase, Presence, due_s, hear, wait
+from edgenas.fleet.presence import Change, Face, Phase, Presence, due_s, hear, wait
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.messages import State
 from tests.edgenas.fleet.conftest import WAIT_S, Lab, eventually
@@ -122,3 +122,51 @@ def test_a_host_that_reconnects_asks_everybody_again(lab: Lab) -> None:
     host.submit("dev-1", lab.spec())
     assert host.next_outcome(WAIT_S) is not None
     host.wait_for_devices(["dev-1"], WAIT_S)
+
+
+def hardware(sess: int, install: str, name: str) -> State:
+    return State(online=True, sess=sess, install_id=install, hardware=name)
+
+
+def test_a_copied_card_is_noticed_whatever_its_session_number() -> None:
+    first, _ = hear(Presence(), hardware(9_000_001, "i1", "mac a"), "b1", live=True, now_s=1.0)
+    copy, change = hear(first, hardware(3_000_001, "i1", "mac b"), "b2", live=True, now_s=2.0)
+    assert change is Change.BIRTH  # a board that was put back to an older state looks the same
+    both, change = hear(copy, hardware(9_000_002, "i1", "mac a"), "b1", live=True, now_s=3.0)
+    assert change is Change.QUARANTINED
+    assert both.twins == (Face("i1", "b2", "mac b"), Face("i1", "b1", "mac a"))
+    again, change = hear(both, hardware(3_000_002, "i1", "mac b"), "b2", live=True, now_s=4.0)
+    assert (set(again.twins), change) == (set(both.twins), Change.NONE)
+
+
+def test_two_installations_under_one_id_are_noticed() -> None:
+    first = born(10, "b1")
+    other, change = hear(first, state(1, install="i2"), "b2", live=True, now_s=1.0)
+    assert change is Change.BIRTH
+    both, change = hear(other, state(11, install="i1"), "b1", live=True, now_s=2.0)
+    assert change is Change.QUARANTINED
+    assert {face.install_id for face in both.twins} == {"i1", "i2"}
+
+
+def test_a_word_that_the_broker_kept_proves_no_second_board() -> None:
+    second, _ = hear(born(10, "b1"), state(11), "b2", live=True, now_s=1.0)
+    kept, change = hear(second, state(12), "b1", live=False, now_s=2.0)
+    assert (kept.quarantined, change is Change.QUARANTINED) == (False, False)
+
+
+def test_a_person_ends_the_quarantine(lab: Lab) -> None:
+    twin, host = lab.twin(), lab.host()
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    boots = [twin.boot_id, "a" * 32, twin.boot_id]
+    for boot in boots[1:]:
+        twin.cut_power()
+        twin.boot_id = boot
+        twin.start()
+        eventually(lambda: twin.boot_id in {s.boot_id for s in lab.journal.devices.sightings()})
+    eventually(lambda: host.devices()[0].quarantined)
+    assert {face.boot_id for face in host.devices()[0].twins} == set(boots)
+    host = lab.restart_host()
+    assert {face.boot_id for face in host.devices()[0].twins} == set(boots)
+    host.settle("dev-1")
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    assert lab.restart_host().devices()[0].twins == ()

@@ -137,7 +137,7 @@ def test_a_journal_of_another_version_or_a_wrong_file_is_refused(tmp_path: Path)
     FleetJournal(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA user_version=99")
-    with pytest.raises(FleetJournalError, match="version 1"):
+    with pytest.raises(FleetJournalError, match="version 2"):
         FleetJournal(path)
     path.write_bytes(b"no database" * 100)
     with pytest.raises(FleetJournalError, match="expected a fleet journal"):
