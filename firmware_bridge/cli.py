@@ -4,10 +4,15 @@ Parses arguments and imports what the command needs, nothing more. Leaves the wo
 `bench.command` and `doctor`.
 """
 
+import firmware_bridge.agent.deferred  # noqa: F401  # isort: skip  # first: it lightens the rest
+
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+
+from firmware_bridge.runtimes.choice import add_runtime_argument, choose_runtime
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name in given[:1]:
             import_module(module).add_arguments(command)
             command.set_defaults(run=import_module(module).run)
+            if name in _WITH_MODELS:
+                add_runtime_argument(command)
     parsed = parser.parse_args(given)
+    choose_runtime(getattr(parsed, "runtime", None), os.environ)
     status: int = parsed.run(parsed)
     return status
 
@@ -28,12 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 _COMMANDS = {
     "run": ("firmware_bridge.agent.command", "serve a host: measure and deploy what it sends"),
     "bench": ("firmware_bridge.bench.command", "measure one model on this board"),
-    "doctor": ("firmware_bridge.doctor", "check whether this board can measure and deploy"),
+    "doctor": ("firmware_bridge.doctor.command", "check whether this board can measure and deploy"),
+    "recover": (
+        "firmware_bridge.agent.restoring",
+        "rebuild what applications see after a power cut; needs no network",
+    ),
+    "enroll": ("firmware_bridge.enroll", "join a fleet: check the broker, write the settings"),
+    "leave": ("firmware_bridge.leave", "take back what enroll has written"),
     "forget-broken": (
         "firmware_bridge.agent.forget",
         "allow again what crashed or was rolled back",
     ),
 }
+
+_WITH_MODELS = ("run", "bench", "doctor")  # these start children that load one
 
 
 if __name__ == "__main__":

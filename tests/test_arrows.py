@@ -27,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "edgenas.train": {"edgenas.errors", "edgenas.space", "edgenas.model"},
     "edgenas.export": {
         *("edgenas.errors", "edgenas.space", "edgenas.model"),
-        "firmware_bridge.interpreter",
+        "firmware_bridge.runtimes",
     },
     "edgenas.search": {"edgenas.errors", "edgenas.space", "firmware_bridge.wire"},
     "edgenas.fleet": {"edgenas.errors", "firmware_bridge.wire", "device_profiles"},
@@ -35,21 +35,22 @@ ARROWS: dict[str, set[str]] = {
     "edgenas.campaign": {
         *("edgenas.errors", "edgenas.space", "edgenas.model", "edgenas.train", "edgenas.export"),
         *("edgenas.search", "edgenas.data", "edgenas.fleet", "edgenas.broker", "edgenas.report"),
-        *("firmware_bridge", "firmware_bridge.wire", "firmware_bridge.interpreter"),
+        *("firmware_bridge", "firmware_bridge.wire", "firmware_bridge.runtimes"),
         "device_profiles",
     },
     "edgenas.cli": {"*"},
 }
 # Parts of a part, named so that an arrow can point at them alone.
-ARROWS["firmware_bridge.interpreter"] = {"firmware_bridge", "firmware_bridge.wire"}
-ARROWS["firmware_bridge"] |= {"firmware_bridge.interpreter"}
+ARROWS["firmware_bridge.runtimes"] = {"firmware_bridge", "firmware_bridge.wire"}
+ARROWS["firmware_bridge"] |= {"firmware_bridge.runtimes"}
 
 # Where each package from outside may be imported; a module or a whole part.
 SITES: dict[str, set[str]] = {
     "paho": {"firmware_bridge.wire.mqtt"},
     "cryptography": {"firmware_bridge.wire.signing"},
-    "tflite_runtime": {"firmware_bridge.interpreter"},
-    "ai_edge_litert": {"firmware_bridge.interpreter", "edgenas.export"},
+    "tflite_runtime": {"firmware_bridge.runtimes.installed"},
+    "ai_edge_litert": {"firmware_bridge.runtimes.installed", "edgenas.export"},
+    "onnxruntime": {"firmware_bridge.runtimes.installed"},
     "ai_edge_quantizer": {"edgenas.export"},
     "onnx": {"edgenas.export"},
     "onnx2tf": {"edgenas.export"},
@@ -59,21 +60,22 @@ SITES: dict[str, set[str]] = {
     "rich": {"edgenas.report.terminal", "edgenas.cli"},
     "torch": {"edgenas.model", "edgenas.train", "edgenas.export", "edgenas.campaign"},
     "numpy": {
-        "firmware_bridge.interpreter",
+        "firmware_bridge.runtimes",
         *("edgenas.data", "edgenas.model", "edgenas.train", "edgenas.export"),
         "edgenas.campaign",
     },
 }
 # `import` inside a function, outside the command lines: module to the reason.
 LATE_IMPORTS: dict[str, str] = {
-    "firmware_bridge.interpreter": "the runtime is chosen when a child process asks for one",
+    "firmware_bridge.runtimes.installed": "the runtime is chosen when a child process asks for one",
     "firmware_bridge.wire.signing": "an idle daemon has no signature to check",
     "edgenas.cli": "a command loads only what it runs",
     "firmware_bridge.cli": "a command loads only what it runs",
 }
 # Imports by a name, which the table cannot see: module to the reason.
 IMPORTS_BY_NAME: dict[str, str] = {
-    "firmware_bridge.interpreter": "takes whichever runtime is installed",
+    "firmware_bridge.agent.deferred": "what stands in for an unused module loads it after all",
+    "firmware_bridge.runtimes.installed": "takes whichever runtime is installed",
     "firmware_bridge.bench.worker": "fences itself in before numpy and a runtime start threads",
     "firmware_bridge.cli": "a command loads only what it runs",
 }
@@ -111,7 +113,7 @@ def test_every_part_stands_in_the_table() -> None:
 
 def test_the_table_itself_has_no_cycle() -> None:
     graph = {part: targets - {"*"} for part, targets in ARROWS.items()}
-    graph["firmware_bridge.interpreter"] = {"firmware_bridge.wire"}  # a module of firmware_bridge
+    graph["firmware_bridge.runtimes"] = {"firmware_bridge.wire"}  # a part of firmware_bridge
     TopologicalSorter(graph).prepare()
 
 

@@ -24,12 +24,15 @@ BASE_SITES = {
 }
 # The modules that need numpy or a runtime, and therefore run in child processes only.
 CHILD_PROCESS_ONLY = {
-    "firmware_bridge.interpreter",
+    "firmware_bridge.runtimes.model",
+    "firmware_bridge.runtimes.tflite",
+    "firmware_bridge.runtimes.onnx",
+    "firmware_bridge.runtimes.installed",
     "firmware_bridge.bench.passes",
     "firmware_bridge.bench.worker",
 }
 HOST_ONLY = ["edgenas", "torch", "onnx", "onnx2tf", "sklearn", "PIL", "rich", "ai_edge_quantizer"]
-RUNTIMES = ["numpy", "ai_edge_litert", "tflite_runtime"]
+RUNTIMES = ["numpy", "ai_edge_litert", "tflite_runtime", "onnxruntime"]
 
 PROBE = """
 import importlib, importlib.abc, json, pkgutil, sys
@@ -130,5 +133,5 @@ def test_the_blocker_blocks() -> None:
     answer = _probe(sys.executable, [*HOST_ONLY, *RUNTIMES, "paho"])
     failed = answer["failed"]
     assert isinstance(failed, dict)
-    assert failed["firmware_bridge.interpreter"] == "numpy"
+    assert failed["firmware_bridge.runtimes.model"] == "numpy"
     assert failed["firmware_bridge.wire.mqtt"] == "paho"

@@ -1,10 +1,13 @@
 """Whether a release may be taken at all: the checks before a byte is downloaded, in their order.
 
 Pure: everything that is known of the device comes in as a value. The order is signature, target,
-counter, expiry, already active, replaces_bundle, broken here, requires, disk. Leaves hashes,
+counter, expiry, already active, replaces_bundle, broken here, requires, disk. A way back is judged
+by the same checks; it only fits a slot that runs the bundle it was signed against. Leaves hashes,
 self-test and trial, which need the bytes, to `preparing`.
 """
 
+import base64
+import binascii
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,9 +15,15 @@ from datetime import datetime
 from typing import Any
 
 from firmware_bridge.store.slot_log import SlotRow
-from firmware_bridge.wire.errors import DecodeError, OverCapError, SignatureInvalidError
+from firmware_bridge.wire.errors import (
+    DecodeError,
+    OverCapError,
+    SignatureInvalidError,
+    WireError,
+)
 from firmware_bridge.wire.release import PAYLOAD_TYPE, ReleaseManifest, Requires
 from firmware_bridge.wire.signing import verify
+from firmware_bridge.wire.values import MANIFEST_CAP_BYTES
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class DeviceView:
         profile: Its profile.
         keys: Trusted keys, key id to raw public key.
         now: Wall time, timezone-aware.
-        clock_synced: Whether `now` can be believed.
+        clock_trusted: Whether `now` can be believed.
         arch: Machine name of the kernel.
         cpu_features: Flags of the processor.
         runtime: Label such as `ai_edge_litert 2.1.2 xnnpack`; empty if none works.
@@ -41,7 +50,7 @@ class DeviceView:
     profile: str
     keys: Mapping[str, bytes]
     now: datetime
-    clock_synced: bool
+    clock_trusted: bool
     arch: str
     cpu_features: frozenset[str]
     runtime: str
@@ -65,6 +74,11 @@ class Accepted:
     raw: bytes
     already_installed: bool
     time_unverified: bool
+
+    @property
+    def bundle(self) -> str | None:
+        """The bundle that shall run, None if the slot shall be empty."""
+        return bundle_of(self.manifest)
 
     @property
     def digest(self) -> str:
@@ -103,8 +117,8 @@ def judge(release: Mapping[str, Any], row: SlotRow, view: DeviceView) -> Accepte
     )
     if refusal is not None:
         return refusal
-    unverified = not view.clock_synced
-    if manifest.bundle_id() == row.committed:
+    unverified = not view.clock_trusted
+    if bundle_of(manifest) == row.committed:
         return Accepted(manifest, raw, True, unverified)
     refusal = (
         _check_mode(manifest, row)
@@ -113,6 +127,34 @@ def judge(release: Mapping[str, Any], row: SlotRow, view: DeviceView) -> Accepte
         or _check_disk(manifest, view)
     )
     return refusal or Accepted(manifest, raw, False, unverified)
+
+
+def bundle_of(manifest: ReleaseManifest) -> str | None:
+    """The bundle that a release puts into its slot, None if it empties the slot."""
+    return manifest.bundle_id() if manifest.files else None
+
+
+def unverified(release: Mapping[str, Any]) -> ReleaseManifest | None:
+    """What a release says of itself, None if it says nothing; nobody has checked it yet."""
+    payload = release.get("payload")
+    if not isinstance(payload, str) or len(payload) > 2 * MANIFEST_CAP_BYTES:
+        return None
+    try:
+        return ReleaseManifest.from_bytes(base64.b64decode(payload, validate=True))
+    except (WireError, binascii.Error):
+        return None
+
+
+def claims_back(release: Mapping[str, Any]) -> bool:
+    """Whether a release calls itself a way back."""
+    manifest = unverified(release)
+    return manifest is not None and manifest.mode == "back"
+
+
+def takes_back(manifest: ReleaseManifest, row: SlotRow) -> bool:
+    """Whether a release undoes the very activation that the slot is going through."""
+    undone, restored = manifest.replaces_bundle, bundle_of(manifest)
+    return manifest.mode == "back" and undone == row.target and restored == row.committed
 
 
 def _check_target(manifest: ReleaseManifest, row: SlotRow, view: DeviceView) -> Rejected | None:
@@ -140,7 +182,7 @@ def _check_counter(manifest: ReleaseManifest, digest: str, row: SlotRow) -> Reje
 
 
 def _check_expiry(manifest: ReleaseManifest, view: DeviceView) -> Rejected | None:
-    if view.clock_synced and view.now > manifest.expires_time():
+    if view.clock_trusted and view.now > manifest.expires_time():
         return Rejected(
             "expired", f"expected a release valid at {view.now}, got one until {manifest.expires}"
         )
@@ -148,21 +190,19 @@ def _check_expiry(manifest: ReleaseManifest, view: DeviceView) -> Rejected | Non
 
 
 def _check_mode(manifest: ReleaseManifest, row: SlotRow) -> Rejected | None:
-    if manifest.mode != "forward":
-        return Rejected(
-            "back_unsupported",
-            "expected a forward release, got mode back, which this agent version does not "
-            "install; sign the old files as a forward release with a greater counter",
-        )
-    if manifest.replaces_bundle not in (None, row.committed):
-        return Rejected(
-            "other_incumbent",
-            f"expected to replace {manifest.replaces_bundle}, the slot runs {row.committed}",
-        )
-    return None
+    """A forward release may name the bundle that it replaces, a way back always does."""
+    if manifest.replaces_bundle in (None, row.committed):
+        return None
+    return Rejected(
+        "other_incumbent",
+        f"expected to replace {manifest.replaces_bundle}, the slot runs {row.committed}; "
+        "offer the release that was signed against that bundle",
+    )
 
 
 def _check_broken(manifest: ReleaseManifest, view: DeviceView) -> Rejected | None:
+    if not manifest.files:
+        return None
     reason = view.broken_reason(manifest.bundle_id())
     if reason is None:
         return None

@@ -19,34 +19,38 @@ from firmware_bridge.agent.book import DeploymentBook
 from firmware_bridge.agent.clock import Clock, clock_synced
 from firmware_bridge.agent.daemon import Daemon, Parts
 from firmware_bridge.agent.deploy_desk import DeployDesk
-from firmware_bridge.agent.holds import read_holds
+from firmware_bridge.agent.holds import HoldReader
 from firmware_bridge.agent.idle_temperature import IdleTemperature
 from firmware_bridge.agent.inbox import Inbox
 from firmware_bridge.agent.job_desk import JobDesk, JobRules
+from firmware_bridge.agent.known_time import KnownTime
+from firmware_bridge.agent.life_signs import LifeSocket
+from firmware_bridge.agent.log_tail import LogTail
 from firmware_bridge.agent.mailbox import Mailbox
 from firmware_bridge.agent.measuring import JobRunner
 from firmware_bridge.agent.post import Post
 from firmware_bridge.agent.preparing import Instruments, Preparing
 from firmware_bridge.agent.presence import Presence
 from firmware_bridge.agent.pull import Puller
-from firmware_bridge.agent.recovery import recover
+from firmware_bridge.agent.recovery import needed_digests, recover
 from firmware_bridge.agent.settings import MIB, AgentSettings
+from firmware_bridge.agent.watchdog import Watchdog
 from firmware_bridge.agent.worker import Worker
 from firmware_bridge.bench import supervise
 from firmware_bridge.bench.plan import GoldenFile, MeasurePlan
 from firmware_bridge.bench.sensors import Sensors
 from firmware_bridge.facts import read_board
+from firmware_bridge.faults import FAULTS
 from firmware_bridge.machine_lock import MachineLock, default_lock_path
 from firmware_bridge.slots import Slots
 from firmware_bridge.store.blobs import BlobStore
 from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.errors import StoreError
+from firmware_bridge.wire.heartbeat import Heartbeat
 from firmware_bridge.wire.link import Link
 from firmware_bridge.wire.messages import Hold
 from firmware_bridge.wire.signing import can_verify, load_verify_key
 from firmware_bridge.wire.topics import Topics
-
-SYS_ROOT = Path("/sys")
 
 
 class Assembly:
@@ -82,22 +86,45 @@ class Assembly:
         self._slots = Slots(settings.state_dir, settings.run_directory)
         self._blobs = _blob_store(settings)
         self._mailbox = Mailbox()
-        self._worker = Worker(self.inbox.put)
+        self._worker = Worker(self.inbox.put, self._heartbeat("worker"))
+        link.heartbeat = self._heartbeat("link")
         self._post = Post(link, self._topics, settings.device_id, self._clock.stamp)
         self._answers = Answers(self._journal, self._post, settings.resend_s)
-        self._board = read_board()
-        self._idle = IdleTemperature(lambda: Sensors(SYS_ROOT).read().temp_c)
+        self._tail = LogTail()
+        self._locks = HoldReader(settings.run_directory / "inhibit.d")
+        self._life = LifeSocket(settings.run_directory / "app.sock")
+        self._time = KnownTime(
+            self._journal.last_time_s, self._journal.set_last_time_s, clock_synced
+        )
+        self._board = read_board(settings.proc_root, settings.sys_root)
+        self._idle = IdleTemperature(lambda: Sensors(settings.sys_root).read().temp_c)
         self._machine_lock = MachineLock(settings.lock_path or default_lock_path(os.environ))
         self.daemon = Daemon(self._parts(link))
 
     def close(self) -> None:
         """Let another daemon use the state directory."""
+        self._tail.close()
+        self._life.close()
         self._journal.close()
         os.close(self._lock)
 
+    def _heartbeat(self, thread: str) -> Heartbeat:
+        return Heartbeat(self._settings.patience_s, FAULTS.at_beat(thread))
+
+    def _watchdog(self, link: Link) -> Watchdog:
+        return Watchdog(
+            self._settings.supervision,
+            lambda: (link.heartbeat.due_s, self._worker.heartbeat.due_s),
+            self._journal.answers,
+            self._settings.patience_s,
+        )
+
     def _parts(self, link: Link) -> Parts:
-        book = DeploymentBook(self._journal, self._answers, self._post)
+        book = DeploymentBook(self._journal, self._answers, self._post, self._tail.text)
         recover(book, self._slots, self._clock.boot_id, self._journal.last_runtime())
+        jobs = JobDesk(self._journal, self._answers, self._post, self._job_rules())
+        self._blobs.pin(lambda: needed_digests(book, self._slots) | jobs.needed_digests())
+        presence = Presence(self._settings, self._journal, self._slots, self._board)
         argv = self._settings.worker_argv
         return Parts(
             device_id=self._settings.device_id,
@@ -109,8 +136,8 @@ class Assembly:
             journal=self._journal,
             post=self._post,
             answers=self._answers,
-            presence=Presence(self._settings, self._journal, self._slots, self._board),
-            jobs=JobDesk(self._journal, self._answers, self._post, self._job_rules()),
+            presence=presence,
+            jobs=jobs,
             job_runner=JobRunner(
                 self._puller, self._measure, self._worker.check, lambda: self._idle.temp_c
             ),
@@ -118,6 +145,13 @@ class Assembly:
             holds=self._holds,
             idle=self._idle,
             keyids=tuple(self._keys),
+            watchdog=self._watchdog(link),
+            chores=(
+                self._time.tick,
+                lambda: self._life.read(time.monotonic()),
+                self._trim,
+                lambda: self._tell_of_locks(presence),
+            ),
             probe_runtime=partial(supervise.probe_runtime, argv, cancelled=self._worker.cancelled),
         )
 
@@ -146,9 +180,12 @@ class Assembly:
             book=book,
             slots=self._slots,
             self_test=self._self_test,
+            measure=self._measure,
+            view=self._view,
             check=self._worker.check,
             boot_id=self._clock.boot_id,
             runtime=self._journal.last_runtime,
+            threads=self._settings.threads,
         )
         return DeployDesk(
             book,
@@ -157,12 +194,20 @@ class Assembly:
             Preparing(instruments),
             activating,
             self._holds,
+            self._life.signs,
             self._settings.probation_s,
         )
 
     def _puller(self, check: Callable[[], None]) -> Puller:
         silence_s = self._settings.silence_s
-        return Puller(self._blobs, self._mailbox, self._post.ask, check, silence_s)
+        return Puller(
+            self._blobs,
+            self._mailbox,
+            self._post.ask,
+            check,
+            silence_s,
+            online=lambda: self.daemon.connected,
+        )
 
     def _measure(self, plan: MeasurePlan, lock_timeout_s: float) -> supervise.MeasureOutcome:
         return supervise.measure(
@@ -170,6 +215,8 @@ class Assembly:
             argv_prefix=self._settings.worker_argv,
             lock=self._machine_lock,
             lock_timeout_s=lock_timeout_s,
+            proc_root=self._settings.proc_root,
+            sys_root=self._settings.sys_root,
             known_runtime=self._journal.last_runtime() or None,
             cancelled=self._worker.cancelled,
         )
@@ -187,7 +234,16 @@ class Assembly:
         )
 
     def _holds(self) -> tuple[Hold, ...]:
-        return read_holds(self._settings.run_directory / "inhibit.d", time.time())
+        return self._locks.holds()
+
+    def _trim(self) -> None:
+        self._blobs.trim()
+
+    def _tell_of_locks(self, presence: Presence) -> None:
+        ignored = self._locks.look().ignored
+        presence.troubles.standing.pop("locks", None)
+        if ignored:
+            presence.troubles.standing["locks"] = "; ".join(ignored)
 
     def _view(self) -> DeviceView:
         runtime = self._journal.last_runtime()
@@ -196,8 +252,8 @@ class Assembly:
             device_id=self._settings.device_id,
             profile=self._settings.profile,
             keys=self._keys,
-            now=datetime.now(timezone.utc),
-            clock_synced=clock_synced(),
+            now=datetime.fromtimestamp(time.time(), timezone.utc),
+            clock_trusted=self._time.trusted(),
             arch=self._board.machine,
             cpu_features=frozenset(self._board.cpu_features),
             runtime=runtime,

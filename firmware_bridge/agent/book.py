@@ -4,6 +4,7 @@ Used from the worker and the main loop. Leaves what the next step is to `prepari
 and the desk.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +29,20 @@ IDLE = "IDLE"
 _TIME_UNVERIFIED = ErrorNote(
     "time_unverified", "the clock is not synchronised; the expiry was not checked"
 )
-_CLOSED = {"phase": IDLE, "target": None, "failure": None, "boot_id": None}
+_CLOSED = {
+    "phase": IDLE,
+    "target": None,
+    "mode": "forward",
+    "failure": None,
+    "failure_text": None,
+    "slow_probes": 0,
+    "heartbeat": False,
+    "boot_id": None,
+}
+_GOOD = ("SUCCEEDED", "CANCELLED", "SUPERSEDED")
+
+_log = logging.getLogger(__name__)
+
 ERRORS_CAP = 8
 TEXT_CAP = 1000
 
@@ -46,16 +60,44 @@ class Ending:
 class DeploymentBook:
     """Rows of the slots table and the messages about them."""
 
-    def __init__(self, journal: Journal, answers: Answers, post: Post) -> None:
+    def __init__(
+        self, journal: Journal, answers: Answers, post: Post, log_tail: Callable[[], str] = str
+    ) -> None:
+        """Wire the book up.
+
+        Args:
+            journal: Where it is kept.
+            answers: The outbox, for reports.
+            post: Publishes events.
+            log_tail: The end of the log, for the report of a failure.
+        """
         self.journal = journal
         self._answers = answers
         self._post = post
+        self._log_tail = log_tail
 
-    def enter(self, slot: str, phase: EventState, **changes: Any) -> SlotRow:
-        """Reach a state: durable together with `changes`, then an event."""
+    def enter(
+        self,
+        slot: str,
+        phase: EventState,
+        *,
+        beside: Callable[[SlotRow], object] | None = None,
+        **changes: Any,
+    ) -> SlotRow:
+        """Reach a state: durable together with `changes` and what `beside` writes, then an event.
+
+        Args:
+            slot: Which slot.
+            phase: The state that is reached.
+            beside: Writes more into the journal, in the same transaction.
+            **changes: Fields of the row that change with it.
+        """
         with self.journal.transaction():
             self.journal.slots.update(slot, phase=phase, **changes)
             row = self.journal.slots.next_rev(slot)
+            if beside is not None:
+                beside(row)
+        _log.info("slot %s, deployment %s: %s", slot, row.deployment, phase)
         self._say(row, phase)
         return row
 
@@ -78,6 +120,8 @@ class DeploymentBook:
         self,
         slot: str,
         ending: Ending,
+        *,
+        beside: Callable[[], object] | None = None,
         settle: Callable[[SlotRow], object] | None = None,
         **changes: Any,
     ) -> None:
@@ -86,12 +130,16 @@ class DeploymentBook:
         Args:
             slot: Which slot.
             ending: What to report.
+            beside: Writes more into the journal, in the same transaction.
             settle: What follows from the row and must be done before the host hears of it.
             **changes: Fields of the row that change with the end.
         """
         with self.journal.transaction():
             self.journal.slots.update(slot, **{**_CLOSED, **changes})
             row = self.journal.slots.next_rev(slot)
+            if beside is not None:
+                beside()
+            _log_ending(row, ending)
             answer = self._keep(row, ending)
             self.journal.slots.update(slot, trial=None, time_unverified=False)
         if settle is not None:
@@ -113,11 +161,15 @@ class DeploymentBook:
             counter=row.counter,
             trial=_trial(row),
             errors=_notes(row, ending),
+            log_tail=None if ending.outcome in _GOOD else self._log_tail() or None,
         )
-        try:
-            return self._answers.keep(row.deployment, report)
-        except OverCapError:
-            return self._answers.keep(row.deployment, replace(report, trial=None))
+        short = replace(report, log_tail=None)
+        for fitting in (report, short):
+            try:
+                return self._answers.keep(row.deployment, fitting)
+            except OverCapError:
+                continue
+        return self._answers.keep(row.deployment, replace(short, trial=None))
 
     def _say(
         self,
@@ -137,6 +189,12 @@ class DeploymentBook:
                     detail=detail,
                 ),
             )
+
+
+def _log_ending(row: SlotRow, ending: Ending) -> None:
+    level = logging.INFO if ending.outcome in _GOOD else logging.WARNING
+    said = "; ".join(f"{note.code}: {note.text}" for note in ending.errors)
+    _log.log(level, "slot %s, deployment %s: %s %s", row.name, row.deployment, ending.outcome, said)
 
 
 def _notes(row: SlotRow, ending: Ending) -> tuple[ErrorNote, ...]:

@@ -13,6 +13,7 @@ from firmware_bridge.agent.assembly import Assembly
 from firmware_bridge.agent.inbox import Stop
 from firmware_bridge.wire.errors import BridgeError
 from firmware_bridge.wire.mqtt import MqttLink
+from firmware_bridge.wire.tls import TlsFiles
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 MISUSED = 2
@@ -25,7 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=LOG_FORMAT)
     try:
         chosen = settings.read_settings(arguments)
-        assembly = Assembly(chosen, MqttLink(chosen.broker, chosen.device_id))
+        tls = TlsFiles(chosen.tls_ca, chosen.tls_cert, chosen.tls_key).context()
+        assembly = Assembly(chosen, MqttLink(chosen.broker, chosen.device_id, tls=tls))
     except (BridgeError, OSError) as error:
         print(f"edgenas-device: {error}", file=sys.stderr)
         return MISUSED

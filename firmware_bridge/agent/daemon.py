@@ -21,6 +21,7 @@ from firmware_bridge.agent.mailbox import Mailbox
 from firmware_bridge.agent.measuring import JobOrder, JobRunner
 from firmware_bridge.agent.post import Post
 from firmware_bridge.agent.presence import Presence
+from firmware_bridge.agent.watchdog import Watchdog
 from firmware_bridge.agent.worker import Cancelled, Finished, Worker
 from firmware_bridge.bench.supervise import RuntimeProbe
 from firmware_bridge.store.journal import Journal
@@ -47,6 +48,10 @@ TICK_S = 1.0
 MAX_UNWRITTEN = 16
 WORKER_CLOSE_S = 15.0
 PROBE = "runtime probe"
+CHUNK_LEVEL = "/blob/"
+UNCONTESTED_S = 300.0
+FAULT_PAUSE_S = 1.0
+TAKEN_OVER = "another client has connected under this id; give every board an --id of its own"
 
 P = ParamSpec("P")
 
@@ -73,6 +78,8 @@ class Parts:
     holds: Callable[[], tuple[Hold, ...]]
     idle: IdleTemperature
     keyids: tuple[str, ...]
+    watchdog: Watchdog
+    chores: tuple[Callable[[], None], ...]
     probe_runtime: Callable[[], RuntimeProbe]
 
 
@@ -85,6 +92,9 @@ class Daemon:
         self._intake = Intake(parts.topics, parts.device_id, parts.mailbox, self._on_message)
         self._stopping = False
         self._connected = False
+        self._connected_s = 0.0
+        self._resumed = False
+        self._paused_until_s = 0.0
         self._probed = False
         self._host = HostState(online=False, sess=0)
         self._job_id: str | None = None
@@ -94,20 +104,30 @@ class Daemon:
         self._said: State | None = None
         self._next_tick_s = 0.0
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the broker, as far as the main loop has heard."""
+        return self._connected
+
     def run(self) -> None:
         """Serve until a Stop arrives in the inbox."""
         use = self._use
-        use.jobs.resume()
         use.link.subscribe(*use.topics.device_filters(use.device_id))
         use.link.open(use.inbox.put, lambda: use.post.will(use.presence.next_session()))
+        use.watchdog.begin(self._clock())
         try:
             while not self._stopping:
                 self._guarded(self._keep_busy)
                 event = use.inbox.take(TICK_S)
                 self._guarded(self._handle, event)
-                self._guarded(self._tick)
+                if not self._is_chunk(event) or self._clock() >= self._next_tick_s:
+                    self._guarded(self._tick)
         finally:
             self._shut_down()
+
+    def _is_chunk(self, event: object) -> bool:
+        """Whether it is one of the many messages that change nothing in what there is to say."""
+        return isinstance(event, Received) and CHUNK_LEVEL in event.topic
 
     def _handle(self, event: object) -> None:
         if isinstance(event, Received):
@@ -119,6 +139,8 @@ class Daemon:
         elif isinstance(event, Disconnected):
             self._connected = False
             _log.warning("no connection: %s", event.reason)
+            if event.taken_over:
+                self._use.presence.troubles.standing["twin"] = TAKEN_OVER
         elif isinstance(event, Stop):
             self._stopping = True
 
@@ -156,7 +178,7 @@ class Daemon:
             troubles.standing["agent"] = f"internal: {type(error).__name__}: {error}"
 
     def _on_connected(self, event: Connected) -> None:
-        self._connected = True
+        self._connected, self._connected_s = True, self._clock()
         limit, needed = event.max_packet_bytes, CHUNK_BYTES + KIB
         standing = self._use.presence.troubles.standing
         standing.pop("packet", None)
@@ -203,7 +225,10 @@ class Daemon:
     def _keep_busy(self) -> None:
         """Give the idle worker the next thing: deployments before jobs."""
         use = self._use
-        if use.worker.busy or self._unfiled is not None:
+        if not self._resumed:  # tried until the disk takes it; nothing begins before
+            use.jobs.resume()
+            self._resumed = True
+        if use.worker.busy or self._unfiled is not None or self._clock() < self._paused_until_s:
             return
         if not self._probed:
             use.worker.start(PROBE, use.probe_runtime)
@@ -223,11 +248,11 @@ class Daemon:
 
     def _on_finished(self, finished: Finished) -> None:
         self._use.worker.collect()
+        self._note_fault(finished)
         if isinstance(finished.value, RuntimeProbe):
             self._learn_runtime(finished.value)
         elif self._step is not None:
             step, self._step = self._step, None
-            self._note_fault(finished)
             self._use.deployments.finished(step.slot)
         elif self._job_id is not None and isinstance(finished.value, (Measurement, JobFailed)):
             self._unfiled = (self._job_id, finished.value)
@@ -235,8 +260,17 @@ class Daemon:
             self._file()
 
     def _note_fault(self, finished: Finished) -> None:
-        if finished.error is not None and not isinstance(finished.error, Cancelled):
-            self._use.presence.troubles.standing["agent"] = f"{finished.name}: {finished.error}"
+        """What ended a task is trouble, until the next one ends well."""
+        standing = self._use.presence.troubles.standing
+        if finished.error is None:
+            standing.pop("agent", None)
+        if finished.error is None or isinstance(finished.error, Cancelled):
+            return
+        self._paused_until_s = self._clock() + FAULT_PAUSE_S  # what fails at once must not spin
+        if isinstance(finished.error, StoreError):
+            standing["store"] = f"{finished.name}: {finished.error}"
+        else:
+            standing["agent"] = f"{finished.name}: {finished.error}"
 
     def _learn_runtime(self, probe: RuntimeProbe) -> None:
         self._probed = True
@@ -253,15 +287,26 @@ class Daemon:
             self._use.presence.troubles.standing.pop("store", None)
 
     def _tick(self) -> None:
-        now_s = self._clock()
+        now_s, use = self._clock(), self._use
+        use.watchdog.tick(now_s)
         if now_s >= self._next_tick_s:
             self._next_tick_s = now_s + TICK_S
-            self._use.idle.tick(busy=self._use.worker.busy)
-            self._file()
-            self._catch_up()
-            self._use.jobs.expire_waiting()
-            self._use.answers.tick(now_s, self._connected and self._host.online)
+            use.idle.tick(busy=use.worker.busy)
+            if self._connected and now_s > self._connected_s + UNCONTESTED_S:
+                use.presence.troubles.standing.pop("twin", None)
+            mine = (self._look_at_the_store, self._file, self._catch_up, use.jobs.expire_waiting)
+            chores = (*mine, use.deployments.tick, *use.chores)
+            for chore in chores:  # one that fails keeps none of the others from being done
+                self._guarded(chore)
+            use.answers.tick(now_s, self._connected and self._host.online)
         self._say_state()
+
+    def _look_at_the_store(self) -> None:
+        """After trouble with the disk: take it back as soon as a change goes through."""
+        standing = self._use.presence.troubles.standing
+        if "store" in standing:
+            self._use.journal.prove_room()
+            standing.pop("store", None)
 
     def _say_state(self) -> None:
         """Publish the state if it is not what was published last."""
@@ -272,6 +317,11 @@ class Daemon:
         if self._connected and state != self._said:
             self._use.post.state(state)
             self._said = state
+        self._use.watchdog.notifier.status(self._in_words(state))
+
+    def _in_words(self, state: State) -> str:
+        link = "connected" if self._connected else "no connection to the broker"
+        return f"{state.status}, {link}" + (f"; {state.error}" if state.error else "")
 
     def _say_facts(self) -> None:
         if self._connected:
@@ -286,6 +336,7 @@ class Daemon:
     def _shut_down(self) -> None:
         """Stop the worker, keep what it has finished, say farewell."""
         use = self._use
+        use.watchdog.notifier.stopping()
         if not use.worker.close(WORKER_CLOSE_S):
             _log.warning("the worker did not stop within %s s", WORKER_CLOSE_S)
         while (event := use.inbox.take(0)) is not None:

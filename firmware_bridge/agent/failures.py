@@ -11,6 +11,7 @@ from firmware_bridge.wire.errors import (
     BlobNotFoundError,
     BlobStalledError,
     NoSpaceError,
+    StoreError,
 )
 from firmware_bridge.wire.messages import FailureCode, JobFailed
 
@@ -32,6 +33,7 @@ _CODES: tuple[tuple[type[BaseException], FailureCode, bool], ...] = (
     (BlobStalledError, "STALLED", True),
     (MachineLockError, "LOCKED", True),
     (MemoryError, "NO_MEMORY", True),
+    (StoreError, "NO_SPACE", True),  # last: others above are of its kind
 )
 
 

@@ -17,7 +17,7 @@ from firmware_bridge.store.jobs import DONE, QUEUED, RUNNING, JobRow
 from firmware_bridge.store.journal import Journal
 from firmware_bridge.store.outbox import Answer
 from firmware_bridge.wire.codec import decode
-from firmware_bridge.wire.errors import WireError
+from firmware_bridge.wire.errors import StoreError, WireError
 from firmware_bridge.wire.messages import (
     Event,
     EventState,
@@ -164,7 +164,10 @@ class JobDesk:
             return refusal
 
         def tell(state: EventState, bytes_done: int | None) -> None:
-            self._tell(row.job_id, state, bytes_done)
+            try:
+                self._tell(row.job_id, state, bytes_done)
+            except StoreError as error:  # a word about progress is not worth the job
+                _log.warning("job %s: nothing said of %s: %s", row.job_id, state, error)
 
         return JobOrder(job, deadline_s, self.needed_digests(), tell)
 

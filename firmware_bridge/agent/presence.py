@@ -4,10 +4,12 @@ A Will and the birth after it carry the same `sess`, so that a late death of an 
 recognised. Leaves publishing to `post`.
 """
 
+import sys
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from firmware_bridge.agent.hardware import hardware_name
 from firmware_bridge.agent.settings import AgentSettings
 from firmware_bridge.facts import Board, disk_free_bytes, fingerprint
 from firmware_bridge.slots import CURRENT, PREVIOUS, Slots
@@ -55,6 +57,7 @@ class Presence:
         self._install_id = journal.install_id()
         self._base = journal.count_start() * CONNECTS_A_START
         self._connects = 0
+        self._hardware = hardware_name()
         self.troubles = Troubles()
 
     @property
@@ -79,6 +82,7 @@ class Presence:
             slots=self._slot_states(),
             holds=holds,
             error=self.troubles.line(),
+            hardware=self._hardware,
         )
 
     def farewell(self) -> State:
@@ -114,8 +118,12 @@ class Presence:
 
 @cache
 def agent_version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return version("edgenas")
-    except PackageNotFoundError:
-        return "0"
+    """Version of the installed distribution, `0` if it is not installed.
+
+    Read off the name of its metadata folder: `importlib.metadata` would cost an idle daemon two
+    megabytes.
+    """
+    for folder in map(Path, sys.path):
+        for found in folder.glob("edgenas-*.dist-info"):
+            return found.name.split("-")[1].removesuffix(".dist-info")
+    return "0"

@@ -43,6 +43,7 @@ class Puller:
         check: Raises if the work should stop: cancelled, or past its deadline.
         silence_s: Seconds of silence before asking again.
         clock: Monotonic seconds.
+        online: Whether there is a connection; without one, silence says nothing about the host.
     """
 
     store: BlobStore
@@ -51,6 +52,7 @@ class Puller:
     check: Callable[[], None]
     silence_s: float = REASK_AFTER_S
     clock: Callable[[], float] = time.monotonic
+    online: Callable[[], bool] = lambda: True
 
     def pull(self, ref: BlobRef, keep: Collection[str], progress: Progress) -> Path:
         """Return the verified file, transferring only what is missing.
@@ -93,6 +95,8 @@ class Puller:
         window = Window(partial.map, self.clock(), self.silence_s)
         while not partial.map.complete:
             self.check()
+            if not self.online():
+                window.lost_connection(self.clock())
             while (request := window.next_request(self.clock())) is not None:
                 self.ask(BlobRequest(digest=partial.ref.sha256, first=request[0], want=request[1]))
             if window.stalled:

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from firmware_bridge.agent.systemd import NOBODY, Supervision, read_supervision
 from firmware_bridge.wire.errors import InvalidValueError
+from firmware_bridge.wire.heartbeat import PATIENCE_S
 from firmware_bridge.wire.values import check_device_id, check_name
 
 MIB = 1 << 20
+DEFAULT_STATE_DIR = "/var/lib/edgenas"
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,18 @@ class AgentSettings:
         measure: Whether measuring jobs are taken.
         threads: Threads for self-tests, and for jobs that leave them open.
         verify_keys: Files with public keys that may sign releases.
+        tls_ca, tls_cert, tls_key: PEM files for `mqtts://`: whom to trust, and how to answer.
         lock_path: Machine-wide measuring lock, or None for the default place.
         disk_cap_mb: Most MiB that blobs may take.
         disk_reserve_mb: MiB of the disk left free, or None for 5 % and at least 256 MiB.
         probation_s: Seconds a new model is watched before it is committed; 0 is one probe.
         runtime_dir: Where slot stamps and `inhibit.d` are.
         worker_argv: How to start a Python child, for instance below an emulator.
+        proc_root, sys_root: Where the board's procfs and sysfs are read.
         resend_s: Seconds after which an unacknowledged answer is sent again.
         silence_s: Seconds of silence after which a chunk is asked for again.
+        patience_s: Seconds without a sign of life after which a part of the daemon counts as stuck.
+        supervision: What the service manager that started the daemon wants to hear.
     """
 
     broker: str
@@ -48,14 +55,21 @@ class AgentSettings:
     measure: bool = True
     threads: int = 1
     verify_keys: tuple[Path, ...] = ()
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     lock_path: Path | None = None
     disk_cap_mb: int = 512
     disk_reserve_mb: int | None = None
     probation_s: float = 600.0
     runtime_dir: Path | None = None
     worker_argv: tuple[str, ...] = (sys.executable,)
+    proc_root: Path = Path("/proc")
+    sys_root: Path = Path("/sys")
     resend_s: float = 60.0
     silence_s: float = 5.0
+    patience_s: float = PATIENCE_S
+    supervision: Supervision = NOBODY
 
     def __post_init__(self) -> None:
         _check_present("--broker (EDGENAS_BROKER)", self.broker, "mqtt://192.168.1.10:1883")
@@ -84,6 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=int, help="threads for self-tests")
     add("--measure", action=argparse.BooleanOptionalAction, help="take measuring jobs")
     add("--verify-key", dest="verify_keys", type=Path, action="append", help="release key file")
+    add("--tls-ca", type=Path, help="authority that signed the broker's certificate (PEM)")
+    add("--tls-cert", type=Path, help="this board's certificate (PEM)")
+    add("--tls-key", type=Path, help="its private key (PEM)")
     add("--lock", dest="lock_path", type=Path, help="machine-wide measuring lock file")
     add("--disk-cap-mb", type=int, help="most MiB that blobs may take")
     add("--disk-reserve-mb", type=int, help="MiB of the disk to leave free")
@@ -94,7 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def read_settings(
     arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ
 ) -> AgentSettings:
-    """Merge arguments and environment.
+    """Merge arguments and environment; what a service manager set there is read as well.
 
     Raises:
         InvalidValueError: A setting is missing or breaks its rule; names the setting.
@@ -107,8 +124,18 @@ def read_settings(
     given["verify_keys"] = tuple(given.get("verify_keys", ()))
     for name, default in _REQUIRED.items():
         given.setdefault(name, default)
+    given["supervision"] = read_supervision(environment, os.getpid())
     known = set(AgentSettings.__dataclass_fields__)
     return AgentSettings(**{name: value for name, value in given.items() if name in known})
+
+
+def read_places(
+    arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ
+) -> tuple[Path, Path]:
+    """State directory and run directory, for commands that need nothing else of the settings."""
+    state = arguments.state_dir or Path(environment.get("EDGENAS_STATE_DIR") or DEFAULT_STATE_DIR)
+    named = environment.get("EDGENAS_RUNTIME_DIR")
+    return state, arguments.runtime_dir or (Path(named) if named else state / "run")
 
 
 def _flag(text: str) -> bool:
@@ -121,7 +148,7 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(Path(part) for part in text.split(os.pathsep))
 
 
-_REQUIRED = {"broker": "", "fleet": "", "device_id": "", "state_dir": Path("/var/lib/edgenas")}
+_REQUIRED = {"broker": "", "fleet": "", "device_id": "", "state_dir": Path(DEFAULT_STATE_DIR)}
 
 _CONVERTERS: dict[str, Callable[[str], object]] = {
     "broker": str,
@@ -132,12 +159,20 @@ _CONVERTERS: dict[str, Callable[[str], object]] = {
     "threads": int,
     "measure": _flag,
     "verify_keys": _paths,
+    "tls_ca": Path,
+    "tls_cert": Path,
+    "tls_key": Path,
     "lock_path": Path,
     "disk_cap_mb": int,
     "disk_reserve_mb": int,
     "probation_s": float,
     "runtime_dir": Path,
     "worker_argv": lambda text: tuple(text.split()),
+    "proc_root": Path,
+    "sys_root": Path,
+    "resend_s": float,
+    "silence_s": float,
+    "patience_s": float,
 }
 
 

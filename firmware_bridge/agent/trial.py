@@ -68,14 +68,15 @@ def trial_plan(
 def judge_trial(outcome: Measurement | JobFailed, limits: Limits) -> TrialFailure | None:
     """What stands against the release after its trial, or None.
 
-    A noisy, throttled or under-supplied trial decides nothing here; the host's gate does.
+    A noisy, throttled or under-supplied trial says nothing of latency here; the host's gate does.
+    Peak memory is read in a child of its own and does not depend on the noise: it counts always.
     """
     if isinstance(outcome, JobFailed):
         note = ErrorNote(outcome.code, outcome.detail)
         return TrialFailure(outcome.code.lower(), (note,), outcome.retryable)
     if outcome.verdict in UNDECIDED:
-        return None
-    if outcome.verdict != "ok":
+        limits = Limits(peak_max_bytes=limits.peak_max_bytes)
+    elif outcome.verdict != "ok":
         note = ErrorNote(outcome.verdict, outcome.detail or "no detail")
         return TrialFailure(f"trial_{outcome.verdict}", (note,))
     notes = broken_limits(outcome, limits)

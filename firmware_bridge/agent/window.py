@@ -51,6 +51,13 @@ class Window:
         self._resume_s = now_s + wait_s
         self._deadline_s = self._resume_s + self._silence_s
 
+    def lost_connection(self, now_s: float) -> None:
+        """There is nobody to ask: begin again, without a try held against the host, a while later.
+
+        What was on the way is lost with the connection.
+        """
+        self.told_to_wait(None, now_s)
+
     def next_request(self, now_s: float) -> tuple[int, str] | None:
         """`(first, want)` to publish now, or None if there is nothing to ask for yet."""
         if now_s < self._resume_s:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from firmware_bridge.wire.heartbeat import Heartbeat
+
 _log = logging.getLogger(__name__)
 
 
@@ -32,10 +34,16 @@ class Finished:
 
 
 class Worker:
-    """Runs at most one task; reports each end through `report` from its own thread."""
+    """Runs at most one task; reports each end through `report` from its own thread.
 
-    def __init__(self, report: Callable[[Finished], None]) -> None:
+    The heartbeat beats whenever a task asks whether it should stop, and rests between tasks.
+    """
+
+    def __init__(
+        self, report: Callable[[Finished], None], heartbeat: Heartbeat | None = None
+    ) -> None:
         self._report = report
+        self.heartbeat = heartbeat or Heartbeat()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.name: str | None = None
@@ -59,7 +67,8 @@ class Worker:
         self._stop.set()
 
     def cancelled(self) -> bool:
-        """Whether the running task should stop; called by the task."""
+        """Whether the running task should stop; called by the task, again and again."""
+        self.heartbeat.beat()
         return self._stop.is_set()
 
     def check(self) -> None:
@@ -87,6 +96,7 @@ class Worker:
         return True
 
     def _run(self, name: str, task: Callable[[], object]) -> None:
+        self.heartbeat.beat()
         try:
             finished = Finished(name, task(), None)
         except Cancelled as error:
@@ -94,4 +104,5 @@ class Worker:
         except Exception as error:
             _log.exception("task %s failed", name)
             finished = Finished(name, None, error)
+        self.heartbeat.rest()
         self._report(finished)

@@ -44,6 +44,11 @@ class BlobStore:
         self._cap_bytes = cap_bytes
         self._reserve_bytes = reserve_bytes
         self._statvfs = statvfs
+        self._pinned: Callable[[], Collection[str]] = frozenset
+
+    def pin(self, pinned: Callable[[], Collection[str]]) -> None:
+        """Never evict the digests that `pinned` names when room is looked for."""
+        self._pinned = pinned
 
     def path(self, digest: str) -> Path:
         """Where the blob `digest` is or would be."""
@@ -66,29 +71,50 @@ class BlobStore:
         return answer.f_bavail * answer.f_frsize
 
     def room_bytes(self) -> int:
-        """Bytes that new blobs may take if every blob that nobody needs makes room."""
-        return max(
-            0, min(self._cap_bytes, self._used_bytes() + self.free_bytes() - self._reserve())
-        )
+        """Bytes that new blobs may take if every blob that is not pinned makes room.
+
+        A blob that an installed bundle is linked to frees nothing on the disk when it goes.
+        """
+        pinned = self._pinned()
+        files = [(path.stem, path.stat()) for path in self._files()]
+        kept = sum(stat.st_size for digest, stat in files if digest in pinned)
+        freed = sum(s.st_size for digest, s in files if digest not in pinned and s.st_nlink == 1)
+        return max(0, min(self._cap_bytes - kept, freed + self.free_bytes() - self._reserve()))
 
     def begin(self, ref: BlobRef, keep: Collection[str]) -> PartialBlob:
         """Make room for `ref` and start its transfer, or go on with one that was cut off.
 
         Args:
             ref: Digest, length and chunk size.
-            keep: Digests that must not be evicted.
+            keep: Digests that must not be evicted, besides the pinned ones.
 
         Raises:
             NoSpaceError: The blob does not fit even after evicting all that may go.
         """
         partial = PartialBlob(self._directory, self._verified, ref)
         try:
-            self._make_room(ref.size_bytes - partial.allocated_bytes, {*keep, ref.sha256})
+            keep = {*keep, *self._pinned(), ref.sha256}
+            self._make_room(ref.size_bytes - partial.allocated_bytes, keep)
             partial.open()
         except OSError as error:
             partial.close()
             raise NoSpaceError(f"expected to write {partial.part_path}, got {error}") from error
         return partial
+
+    def trim(self) -> list[str]:
+        """Let blobs go while others fill the disk; returns the digests that went.
+
+        Cheap as long as the reserve is free.
+        """
+        if self.free_bytes() >= self._reserve():
+            return []
+        gone: list[str] = []
+        for digest in self._evictable(self._pinned()):
+            if self.free_bytes() >= self._reserve():
+                break
+            self.discard(digest)
+            gone.append(digest)
+        return gone
 
     def discard(self, digest: str) -> None:
         """Forget the blob `digest` and any transfer of it."""

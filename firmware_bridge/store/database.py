@@ -7,9 +7,10 @@ transactions and the lock that lets the main loop and the worker share one conne
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from firmware_bridge.faults import FAULTS
 from firmware_bridge.wire.errors import StoreError
 
 SCHEMA_VERSION = 1
@@ -29,6 +30,10 @@ CREATE TABLE broken (subject TEXT PRIMARY KEY, reason TEXT NOT NULL, runtime TEX
 """
 
 Value = str | int | float | bytes | None
+
+
+class JournalHeldError(StoreError):
+    """Another process holds the journal's lock and does not let go."""
 
 
 class Database:
@@ -71,27 +76,42 @@ class Database:
             )
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, durable: bool = True) -> Iterator[None]:
         """Group changes: all of them become durable on leaving, or none on an exception.
+
+        Args:
+            durable: False does not wait for the disk: the changes survive the end of this process,
+                and a power cut from the next durable change on. Within another transaction it is
+                that one which counts.
 
         Raises:
             StoreError: SQLite could not begin or commit, for instance because the disk is full.
         """
         with self._lock:
             outermost = self._depth == 0
-            if outermost:
-                self.rows("BEGIN IMMEDIATE")
-            self._depth += 1
+            if outermost and not durable:
+                self._connection.execute("PRAGMA synchronous=NORMAL")
             try:
-                yield
-                if outermost:
-                    self.rows("COMMIT")
-            except BaseException:
-                if outermost and self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+                yield from self._group(outermost=outermost)
             finally:
-                self._depth -= 1
+                if outermost and not durable:
+                    self._connection.execute("PRAGMA synchronous=FULL")
+
+    def _group(self, *, outermost: bool) -> Iterator[None]:
+        if outermost:
+            self.rows("BEGIN IMMEDIATE")
+        self._depth += 1
+        try:
+            yield
+            if outermost:
+                self.rows("COMMIT")
+        except BaseException:
+            if outermost and self._connection.in_transaction:
+                with suppress(sqlite3.Error):  # the first error is the one to tell
+                    self._connection.execute("ROLLBACK")
+            raise
+        finally:
+            self._depth -= 1
 
     def rows(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
         """Run one statement and return all of its rows; a change is durable on return.
@@ -101,16 +121,44 @@ class Database:
         """
         with self._lock:
             try:
-                return self._connection.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                raise StoreError(
-                    f"expected the journal to take a change, got {error}; free disk space"
-                ) from error
+                return self._run(statement, values)
+            except (sqlite3.Error, OSError) as error:
+                raise _refused(error) from error
+
+    def begin_nothing(self) -> None:
+        """Take the lock that a change would need, and let go of it.
+
+        Raises:
+            JournalHeldError: Another process keeps it.
+            StoreError: SQLite refused for another reason.
+        """
+        with self._lock:
+            self.rows("BEGIN IMMEDIATE")
+            self.rows("ROLLBACK")
+
+    def _run(self, statement: str, values: tuple[Value, ...]) -> list[tuple[Value, ...]]:
+        if statement.startswith("SELECT"):
+            return self._connection.execute(statement, values).fetchall()
+        FAULTS.before(statement)
+        found = self._connection.execute(statement, values).fetchall()
+        FAULTS.after(statement)
+        return found
 
     def close(self) -> None:
         """Close the file; the object is not usable afterwards."""
         with self._lock:
             self._connection.close()
+
+
+def _refused(error: sqlite3.Error | OSError) -> StoreError:
+    text = str(error)
+    if "locked" in text or "busy" in text:
+        return JournalHeldError(
+            f"expected the journal to take a change, got {text}; end the process that holds it"
+        )
+    unwritable = "readonly" in text or "Read-only" in text
+    advice = "mount the disk writable" if unwritable else "free disk space"
+    return StoreError(f"expected the journal to take a change, got {text}; {advice}")
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> StoreError:

@@ -66,8 +66,12 @@ class JobLog:
         self._database.rows("UPDATE jobs SET state=? WHERE job_id=?", state, job_id)
 
     def next_rev(self, job_id: str) -> tuple[int, int]:
-        """Reserve the next message of a job; returns its (attempt, rev)."""
-        with self._database.transaction():
+        """Reserve the next message of a job; returns its (attempt, rev).
+
+        Does not wait for the disk: a power cut ends the attempt, and what it takes is a revision of
+        that attempt. The revision of an answer is durable with the answer.
+        """
+        with self._database.transaction(durable=False):
             self._database.rows("UPDATE jobs SET rev=rev+1 WHERE job_id=?", job_id)
             rows = self._database.rows("SELECT attempt, rev FROM jobs WHERE job_id=?", job_id)
         attempt, rev = rows[0]

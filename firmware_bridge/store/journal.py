@@ -9,11 +9,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import cast
 
-from firmware_bridge.store.database import Database
+from firmware_bridge.store.database import Database, JournalHeldError
 from firmware_bridge.store.jobs import JobLog
 from firmware_bridge.store.outbox import Outbox
 from firmware_bridge.store.slot_log import SlotLog
 from firmware_bridge.store.strikes import StrikeLog
+from firmware_bridge.wire.errors import StoreError
+
+PROOF_BYTES = 16_384
 
 
 class Journal:
@@ -65,6 +68,34 @@ class Journal:
     def set_last_runtime(self, label: str) -> None:
         """Remember which runtime works here."""
         self._set_fact("runtime", label)
+
+    def answers(self) -> bool:
+        """Whether a change can be begun now; a disk that is full or read-only does answer."""
+        try:
+            self._database.begin_nothing()
+        except JournalHeldError:
+            return False
+        except StoreError:
+            return True
+        return True
+
+    def prove_room(self) -> None:
+        """Make a change of no meaning, as large as most, to see whether the disk takes it.
+
+        Raises:
+            StoreError: It does not.
+        """
+        with self.transaction():
+            self._set_fact("room", "x" * PROOF_BYTES)
+        self._database.rows("DELETE FROM facts WHERE name='room'")
+
+    def last_time_s(self) -> float:
+        """The latest synchronised wall time that was noted, seconds since the epoch; 0 before."""
+        return float(self._fact("last_time_s") or 0.0)
+
+    def set_last_time_s(self, wall_s: float) -> None:
+        """Note a wall time that was synchronised."""
+        self._set_fact("last_time_s", f"{wall_s:.0f}")
 
     def close(self) -> None:
         """Close the file."""

@@ -4,7 +4,7 @@ Leaves the files and links to `firmware_bridge.slots`, and every decision to the
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from firmware_bridge.store.database import Database
@@ -20,13 +20,17 @@ class SlotRow:
         committed: Bundle that is the answer after any power cut, or None for an empty slot.
         previous: Bundle committed before that one.
         phase: IDLE, or the deployment state that was reached.
-        target: Bundle being installed.
+        target: Bundle being installed; None with a phase past OFFERED empties the slot.
+        mode: `forward`, or `back` if the deployment in progress is a way back.
         deployment: Deployment in progress, or the last one.
         attempt: Grows when the device starts the same deployment again.
         rev: Highest revision sent within `attempt`.
-        failure: Why the bundle is being rolled back, while it is.
+        failure: Why the bundle is being rolled back, while it is: the code of the report.
+        failure_text: The sentence to it.
         trial: Measurement of the trial as encoded text, for the report.
         time_unverified: The clock could not be trusted when the release was accepted.
+        slow_probes: Unthrottled probes in a row that were over the signed limit.
+        heartbeat: The application had opted in to heartbeats when the bundle was activated.
         boot_id: Boot in which ACTIVATING began.
         wish_rev: Newest wish taken note of.
         wish: That wish as JSON text, to go on after a restart.
@@ -39,12 +43,16 @@ class SlotRow:
     previous: str | None = None
     phase: str = "IDLE"
     target: str | None = None
+    mode: str = "forward"
     deployment: str | None = None
     attempt: int = 0
     rev: int = 0
     failure: str | None = None
+    failure_text: str | None = None
     trial: str | None = None
     time_unverified: bool = False
+    slow_probes: int = 0
+    heartbeat: bool = False
     boot_id: str | None = None
     wish_rev: int = 0
     wish: str | None = None
@@ -83,10 +91,12 @@ class SlotLog:
 
 
 def _parse(text: object) -> SlotRow:
+    """A row as any version of the agent has written it: unknown fields are left out."""
+    known = {field.name for field in fields(SlotRow)}
     try:
-        fields = json.loads(str(text))
-        return SlotRow(**fields)
-    except (ValueError, TypeError) as error:
+        found = json.loads(str(text))
+        return SlotRow(**{name: value for name, value in found.items() if name in known})
+    except (ValueError, TypeError, AttributeError) as error:
         raise StoreError(
             f"expected a slot row in the journal, got {text!r}; "
             "the journal was edited or is of another agent version"

@@ -6,11 +6,9 @@ to the host's shelf.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Collection, Iterator
 
-from firmware_bridge.wire.errors import BlobCorruptError, InvalidValueError
+from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.messages import BlobRequest
 from firmware_bridge.wire.values import BLOB_CAP_BYTES, check_chunk_bytes, check_range
 
@@ -19,14 +17,11 @@ PERSIST_EVERY_CHUNKS = 16
 REASK_AFTER_S = 5.0
 MAX_SILENT_TRIES = 10
 
-_MAGIC = b"EGM1"
-_HEADER = struct.Struct(">4sQI")  # magic, size_bytes, chunk_bytes
-_CHECKSUM = struct.Struct(">I")
 _WANT_SPAN = 64  # chunks that one request can reach: 16 hex digits
 
 
 class ChunkMap:
-    """Which chunks of a blob are present; kept beside a partial file to resume from.
+    """Which chunks of a blob are present.
 
     Args:
         size_bytes: Length of the blob.
@@ -107,38 +102,6 @@ class ChunkMap:
         if not wanted:
             return None
         return wanted[0], f"{sum(1 << (index - wanted[0]) for index in wanted):x}"
-
-    def to_bytes(self) -> bytes:
-        """Serialise, with a checksum that shows a torn write."""
-        head = _HEADER.pack(_MAGIC, self.size_bytes, self.chunk_bytes) + bytes(self._present)
-        return head + _CHECKSUM.pack(zlib.crc32(head))
-
-    @classmethod
-    def from_bytes(cls, raw: bytes) -> ChunkMap:
-        """Read what :meth:`to_bytes` wrote. The caller compares the sizes with the blob's.
-
-        Raises:
-            BlobCorruptError: It is not such a map; start the download afresh.
-        """
-        head, checksum = raw[: -_CHECKSUM.size], raw[-_CHECKSUM.size :]
-        if len(head) < _HEADER.size or checksum != _CHECKSUM.pack(zlib.crc32(head)):
-            raise BlobCorruptError("chunk map", f"torn or foreign, {len(raw)} B; start afresh")
-        magic, size_bytes, chunk_bytes = _HEADER.unpack_from(head)
-        try:
-            if magic != _MAGIC:
-                raise InvalidValueError("magic", repr(_MAGIC), magic)
-            chunks = cls(size_bytes, chunk_bytes)
-            chunks._restore(head[_HEADER.size :])
-        except InvalidValueError as error:
-            raise BlobCorruptError("chunk map", f"{error}; start afresh") from error
-        return chunks
-
-    def _restore(self, bitmap: bytes) -> None:
-        value = int.from_bytes(bitmap, "little")
-        if len(bitmap) != len(self._present) or value >> self.chunk_count:
-            raise InvalidValueError("bitmap", f"{self.chunk_count} bits", len(bitmap) * 8)
-        self._present[:] = bitmap
-        self._present_count = bin(value).count("1")
 
     def _missing(self) -> Iterator[int]:
         return (index for index in range(self.chunk_count) if not self.has(index))

@@ -134,12 +134,14 @@ class BrokerUnreachableError(LinkError):
     Attributes:
         address: Broker address without credentials.
         reason: What the last attempt ran into.
+        advice: What a person can do about it.
     """
 
     def __init__(self, address: str, reason: str, advice: str) -> None:
         super().__init__(f"broker {address}: expected a connection, got {reason}; {advice}")
         self.address = address
         self.reason = reason
+        self.advice = advice
 
 
 class BrokerRefusedError(BrokerUnreachableError):

@@ -50,18 +50,23 @@ class Quiet:
         temp_delta_c: Highest temperature above idle, degrees Celsius.
         wait_ms: Longest wait for the temperature.
         window_ms: Time over which load is observed; 0 records it without waiting.
+        temp_max_c: Highest temperature in any case, degrees Celsius; None for none.
+        blind_pause_ms: Pause on a board whose temperature cannot be read; None for none.
     """
 
     busy_pct: float = 10.0
     temp_delta_c: float = 10.0
     wait_ms: int = 120_000
     window_ms: int = 3000
+    temp_max_c: float | None = None
+    blind_pause_ms: int | None = None
 
     def __post_init__(self) -> None:
         check_range("busy_pct", self.busy_pct, 0, 100)
         check_range("temp_delta_c", self.temp_delta_c, 0)
         check_range("wait_ms", self.wait_ms, 0)
         check_range("window_ms", self.window_ms, 0)
+        check_range("blind_pause_ms", self.blind_pause_ms or 0, 0)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from firmware_bridge.wire.heartbeat import Heartbeat
+
 
 @dataclass(frozen=True)
 class Connected:
@@ -81,7 +83,13 @@ WillSource = Callable[[], Will]
 
 
 class Link(ABC):
-    """A connection to a broker that reconnects for ever until it is closed."""
+    """A connection to a broker that reconnects for ever until it is closed.
+
+    Attributes:
+        heartbeat: Beaten by the link's own thread; may be replaced before `open`.
+    """
+
+    heartbeat: Heartbeat
 
     @abstractmethod
     def open(self, sink: Sink, will: WillSource | None = None) -> None:

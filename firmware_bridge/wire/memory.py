@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from firmware_bridge.wire.errors import BrokerUnreachableError, LinkClosedError
+from firmware_bridge.wire.heartbeat import Heartbeat
 from firmware_bridge.wire.link import (
     Connected,
     Disconnected,
@@ -163,6 +164,7 @@ class MemoryLink(Link):
 
     def __init__(self, broker: MemoryBroker, client_id: str) -> None:
         self.client_id = client_id
+        self.heartbeat = Heartbeat()  # at rest: it waits for events without an end
         self._broker = broker
         self._lock = threading.Lock()
         self.pending = OutgoingQueue()

@@ -16,6 +16,7 @@ import selectors
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,7 @@ LINGER_S = 0.5
 INBOUND_CAP_BYTES = 262_144
 IN_FLIGHT_CAP = 20
 SILENT_CLOSES_CAP = 2
+REFUSED_KEPT = 32
 
 _V5, _V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 _logger = logging.getLogger(__name__)
@@ -57,6 +59,9 @@ class MqttLink(ReconnectingLink):
         keepalive_s: Longest silence before either side gives the other up, seconds.
         tls: TLS settings; None takes the system's. Used with ``mqtts://`` only.
         backoff: Delays between attempts; None takes full jitter from 1 s up to 120 s.
+
+    Attributes:
+        refused: Topics for which the broker refused a message of QoS 1, the newest last.
 
     Raises:
         InvalidValueError: The URL is malformed.
@@ -78,8 +83,14 @@ class MqttLink(ReconnectingLink):
         self.keepalive_s = keepalive_s
         self.tls = tls
         self.protocol = _V5
+        self.refused: deque[str] = deque(maxlen=REFUSED_KEPT)
         self._silent_closes = 0
         self._v5_refused = False
+
+    @property
+    def says_refusals(self) -> bool:
+        """Whether ``refused`` can be believed: MQTT 3.1.1 acknowledges what it throws away."""
+        return self.protocol == _V5
 
     def _new_connection(self, wake: socket.socket) -> Connection:
         return _PahoConnection(self, wake)
@@ -132,6 +143,7 @@ class _PahoConnection:
     def serve(self) -> None:
         connack_by_s = time.monotonic() + CONNACK_TIMEOUT_S
         while self._sock is not None:
+            self._link.heartbeat.beat()
             if not self.accepted and time.monotonic() > connack_by_s:
                 self.trouble = broker_errors.NO_CONNACK
                 return
@@ -299,6 +311,7 @@ class _PahoConnection:
     ) -> None:
         message = self.in_flight.pop(packet_id, None)
         if message is not None and code.is_failure:
+            self._link.refused.append(message.topic)
             _logger.error(
                 "link %s: the broker refused a message to %s: %s",
                 self._link.client_id,

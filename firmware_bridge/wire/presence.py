@@ -65,6 +65,7 @@ class State:
         slots: Slot name to what it holds.
         holds: Locks in force.
         error: What an operator should know.
+        hardware: Serial number or network address of the board, which a copied card does not carry.
     """
 
     kind: ClassVar[str] = "state"
@@ -80,6 +81,7 @@ class State:
     slots: Mapping[str, SlotState] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
     error: str | None = None
+    hardware: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

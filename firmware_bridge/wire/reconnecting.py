@@ -20,6 +20,7 @@ from firmware_bridge.wire.errors import (
     BrokerUnreachableError,
     LinkClosedError,
 )
+from firmware_bridge.wire.heartbeat import Heartbeat
 from firmware_bridge.wire.link import (
     Connected,
     Disconnected,
@@ -69,6 +70,7 @@ class ReconnectingLink(Link):
 
     def __init__(self, address: str, client_id: str, backoff: Backoff) -> None:
         self.client_id = client_id
+        self.heartbeat = Heartbeat()
         self.outgoing = OutgoingQueue()
         self.limit_bytes: int | None = None
         self.trouble = broker_errors.NOT_YET
@@ -175,6 +177,7 @@ class ReconnectingLink(Link):
                 if not self.closing.is_set():
                     self._pause(self._waker[0], self._backoff.next_delay_s())
         finally:
+            self.heartbeat.rest()
             with self._lock:
                 for end in self._waker:
                     end.close()
@@ -184,6 +187,7 @@ class ReconnectingLink(Link):
 
     def _connect_once(self, wake: socket.socket) -> None:
         started_s = time.monotonic()
+        self.heartbeat.beat()
         try:
             connection = self._new_connection(wake)
         except Exception as error:  # TLS settings or credentials that paho does not take
@@ -214,6 +218,7 @@ class ReconnectingLink(Link):
             self.emit(Disconnected(str(trouble), taken_over))
 
     def _pause(self, wake: socket.socket, delay_s: float) -> None:
+        self.heartbeat.beat(delay_s)
         self.closing.wait(delay_s)
         drain(wake)
 

@@ -37,6 +37,17 @@ def test_installing_again_renews_what_may_differ(slots: Slots, tmp_path: Path) -
     assert slots.model(A).read_bytes() == b"model"
 
 
+def test_a_bundle_can_be_installed_again_out_of_itself(slots: Slots, tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"model")
+    for number in range(3):  # the files are links to one and the same inode
+        slots.install(A, {"model": blob}, b"manifest %d" % number)
+    slots.install(A, {"model": slots.model(A)}, b"last manifest")
+    assert [path.name for path in (tmp_path / "bundles").iterdir()] == [A]
+    assert slots.model(A).read_bytes() == b"model"
+    assert (slots.bundle(A) / "release.json").read_bytes() == b"last manifest"
+
+
 def test_an_unfinished_bundle_is_gone_after_a_start(slots: Slots, tmp_path: Path) -> None:
     (tmp_path / "bundles" / f".{A}.tmp").mkdir()
     Slots(tmp_path, tmp_path / "run")
@@ -46,10 +57,13 @@ def test_an_unfinished_bundle_is_gone_after_a_start(slots: Slots, tmp_path: Path
 def test_links_are_relative_and_stamped(slots: Slots, tmp_path: Path) -> None:
     install(slots, tmp_path, A)
     slots.point("main", CURRENT, A)
+    assert slots.stamp("main")
+    assert not slots.stamp("main")  # applications wake up only when something has changed
     assert os.readlink(tmp_path / "slots" / "main" / "current") == f"../../bundles/{A}"
     assert (tmp_path / "slots" / "main" / "current" / "model.tflite").read_bytes() == b"model"
     assert (tmp_path / "run" / "main.stamp").read_text() == f"{A}\n"
     slots.point("main", CURRENT, None)
+    assert slots.stamp("main")
     assert slots.pointed("main") is None
     assert (tmp_path / "run" / "main.stamp").read_text() == "\n"
 
@@ -85,11 +99,20 @@ def test_relink_repairs_only_what_is_wrong(slots: Slots, tmp_path: Path) -> None
     assert slots.relink("main", A, B)
     assert (slots.pointed("main"), slots.pointed("main", PREVIOUS)) == (A, B)
     stamp = tmp_path / "run" / "main.stamp"
+    assert stamp.read_text() == f"{A}\n"
     stamp.unlink()
     assert not slots.relink("main", A, B)
-    assert not stamp.exists()
+    assert stamp.read_text() == f"{A}\n"  # a reboot empties the directory of stamps
     assert slots.relink("main", None, None)
     assert slots.pointed("main") is None
+
+
+def test_a_stamp_that_cannot_be_written_does_not_keep_the_links_from_being_right(
+    slots: Slots, tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "main.stamp").mkdir()
+    assert slots.relink("main", A, None)
+    assert slots.pointed("main") == A
 
 
 def test_collect_keeps_what_is_named(slots: Slots, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pytest
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.rundir import RunDir
 from edgenas.campaign.scoring import Candidate
-from edgenas.campaign.shipping import Shipment, ship
+from edgenas.campaign.shipments import Shipment
+from edgenas.campaign.shipping import ship
 from edgenas.campaign.workbench import workbench
 from edgenas.fleet.host import FleetHost
 from edgenas.search.budget import Budget
@@ -49,11 +50,12 @@ def test_the_device_stays_on_the_model_it_has(run: RunDir, site: Site, tmp_path:
     refused = {
         "truncated": delivered(host, run, cut),
         "other answers": delivered(host, run, another),
-        "too slow": judged(host, run, other, good, Budget(1e-6, None, "given: 1ns")),
-        "too large": judged(host, run, other, good, Budget(None, 1, "given: 1B")),
+        "too large": delivered(host, run, other, Budget(None, 1, "given: 1B")),
         "a stranger's": delivered(host, stranger, other),
         "altered on the way": altered(host, run, with_bytes(other, whole + b"\0", tmp_path / "o")),
     }
+    if (slow := too_slow(host, run, other, good)) is not None:
+        refused["too slow"] = slow
     assert site.model_digest("dev-a") == good.exported.sha256
     reasons = {
         "truncated": "self_test",
@@ -71,18 +73,21 @@ def test_the_device_stays_on_the_model_it_has(run: RunDir, site: Site, tmp_path:
     assert site.model_digest("dev-a") == other.exported.sha256
 
 
-def judged(
-    host: FleetHost, run: RunDir, candidate: Candidate, good: Candidate, budget: Budget
-) -> Shipment:
-    """Ship until the device's trial was quiet enough to decide anything."""
-    for _ in range(8):
-        shipment = delivered(host, run, candidate, budget)
-        if not shipment.succeeded:
-            return shipment
-        assert "not judged" in shipment.notes, shipment
-        tries = (delivered(host, run, good) for _ in range(8))  # a loaded machine may spoil one
-        assert any(shipment.succeeded for shipment in tries)
-    raise AssertionError(f"no trial was quiet enough: {shipment.notes}")
+def too_slow(
+    host: FleetHost, run: RunDir, candidate: Candidate, good: Candidate
+) -> Shipment | None:
+    """Ship what is slower than any limit; the refusal, or None if the trial was too noisy.
+
+    A noisy trial says nothing of latency and leaves that to the host: the device takes the model,
+    says so, and one delivery of the good one restores it.
+    """
+    shipment = delivered(host, run, candidate, Budget(1e-6, None, "given: 1ns"))
+    if not shipment.succeeded:
+        return shipment
+    assert "its trial was noisy" in shipment.notes, shipment
+    restored = delivered(host, run, good)
+    assert restored.succeeded, restored
+    return None
 
 
 def altered(host: FleetHost, run: RunDir, candidate: Candidate) -> Shipment:

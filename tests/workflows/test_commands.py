@@ -55,8 +55,11 @@ def test_from_nothing_to_a_report(edgenas: Commands, trained: Path) -> None:
             f"{device}: SUCCEEDED" for device in DEVICES
         ]
         shipped = {device: site.model_digest(device) for device in DEVICES}
-    edgenas("report", "run")
-    check_report(run, picks, shipped)
+        edgenas("report", "run")
+        check_report(run, picks, shipped)
+        back = edgenas("ship", "run", *reach, "--back", "--device", "dev-a")
+        assert back == "dev-a: WENT_BACK back on an empty slot\n"
+        assert [site.model_digest(device) for device in DEVICES] == [None, shipped["dev-b"]]
 
 
 def check_export(edgenas: Commands) -> None:

@@ -8,16 +8,18 @@ import signal
 import sys
 from pathlib import Path
 
+from firmware_bridge.agent.acceptance import DeviceView
 from firmware_bridge.agent.activating import Activating
 from firmware_bridge.agent.answers import Answers
 from firmware_bridge.agent.book import DeploymentBook
 from firmware_bridge.agent.clock import Clock
 from firmware_bridge.agent.post import Post
-from firmware_bridge.bench.plan import GoldenFile
+from firmware_bridge.bench.plan import GoldenFile, MeasurePlan
 from firmware_bridge.bench.supervise import SelfTest
 from firmware_bridge.slots import Slots
 from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.memory import MemoryBroker, MemoryLink
+from firmware_bridge.wire.messages import JobFailed, Measurement
 from firmware_bridge.wire.topics import Topics
 
 
@@ -45,6 +47,15 @@ def dying_self_test(model: Path, probe: GoldenFile | None, tolerance_lsb: int) -
     raise AssertionError("still alive")
 
 
+def dying_measure(plan: MeasurePlan, lock_timeout_s: float) -> Measurement | JobFailed:
+    die()
+    raise AssertionError("still alive")
+
+
+def no_view() -> DeviceView:
+    raise AssertionError("nothing is judged while a release is activated")
+
+
 def main(state_dir: Path, when: str) -> None:
     """Activate what is staged in `state_dir`, and die at it."""
     clock = Clock()
@@ -58,9 +69,12 @@ def main(state_dir: Path, when: str) -> None:
         book=book,
         slots=slots,
         self_test=dying_self_test,
+        measure=dying_measure,
+        view=no_view,
         check=lambda: None,
         boot_id=clock.boot_id,
         runtime=journal.last_runtime,
+        threads=1,
     ).activate("main", last=True)
 
 

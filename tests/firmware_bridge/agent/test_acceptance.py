@@ -6,7 +6,14 @@ from datetime import datetime, timezone
 
 import pytest
 
-from firmware_bridge.agent.acceptance import Accepted, DeviceView, Rejected, judge
+from firmware_bridge.agent.acceptance import (
+    Accepted,
+    DeviceView,
+    Rejected,
+    claims_back,
+    judge,
+    takes_back,
+)
 from firmware_bridge.store.slot_log import SlotRow
 from firmware_bridge.wire.release import (
     PAYLOAD_TYPE,
@@ -25,7 +32,7 @@ VIEW = DeviceView(
     profile="pi4",
     keys={KEY.key_id: KEY.public_bytes},
     now=NOW,
-    clock_synced=True,
+    clock_trusted=True,
     arch="aarch64",
     cpu_features=frozenset({"asimd"}),
     runtime="ai-edge-litert 2.1.2 xnnpack",
@@ -99,7 +106,7 @@ def test_the_counter_only_goes_up_but_the_same_manifest_may_come_again() -> None
 def test_expiry_counts_only_on_a_clock_that_is_right() -> None:
     late = replace(VIEW, now=datetime(2026, 8, 1, tzinfo=timezone.utc))
     assert outcome(view=late) == "expired"
-    doubtful = replace(late, clock_synced=False)
+    doubtful = replace(late, clock_trusted=False)
     verdict = judge(KEY.sign(MANIFEST.to_bytes(), PAYLOAD_TYPE), SLOT, doubtful)
     assert isinstance(verdict, Accepted)
     assert verdict.time_unverified
@@ -113,12 +120,46 @@ def test_what_runs_already_needs_no_further_check() -> None:
     assert verdict.already_installed
 
 
-def test_a_back_release_is_refused_clearly() -> None:
-    back = replace(MANIFEST, mode="back", counter=5, replaces_bundle="c" * 64)
-    verdict = judge(KEY.sign(back.to_bytes(), PAYLOAD_TYPE), SLOT, VIEW)
-    assert isinstance(verdict, Rejected)
-    assert verdict.code == "back_unsupported"
-    assert "forward release" in verdict.text
+BACK = replace(MANIFEST, mode="back", counter=5, replaces_bundle="c" * 64)
+
+
+def test_a_way_back_is_taken_only_from_the_bundle_it_replaces() -> None:
+    there = replace(SLOT, committed="c" * 64, counter=4)
+    assert outcome(BACK, there) == "accepted"
+    assert outcome(BACK, replace(there, committed="d" * 64)) == "other_incumbent"
+    assert outcome(BACK, replace(there, committed=None)) == "other_incumbent"
+    assert outcome(BACK, replace(there, counter=6)) == "old_counter"
+    marked = replace(VIEW, broken_reason={BACK.bundle_id(): "it crashed"}.get)
+    assert outcome(BACK, there, marked) == "broken_here"
+
+
+def test_a_way_back_without_files_empties_the_slot() -> None:
+    empty = replace(BACK, files=())
+    there = replace(SLOT, committed="c" * 64, counter=4)
+    verdict = judge(KEY.sign(empty.to_bytes(), PAYLOAD_TYPE), there, VIEW)
+    assert isinstance(verdict, Accepted)
+    assert (verdict.bundle, verdict.already_installed) == (None, False)
+    verdict = judge(KEY.sign(empty.to_bytes(), PAYLOAD_TYPE), SLOT, VIEW)
+    assert isinstance(verdict, Accepted)
+    assert verdict.already_installed
+
+
+def test_a_way_back_from_what_is_in_probation_is_told_from_others() -> None:
+    new, old = BACK.replaces_bundle, BACK.bundle_id()
+    watched = replace(SLOT, committed=old, target=new, phase="PROBATION")
+    assert takes_back(BACK, watched)
+    assert not takes_back(BACK, replace(watched, target="d" * 64))
+    assert not takes_back(BACK, replace(watched, committed="d" * 64))
+    assert not takes_back(replace(MANIFEST, replaces_bundle=new), watched)
+    assert outcome(BACK, watched) == "accepted"
+
+
+def test_what_calls_itself_a_way_back_is_noticed_before_any_check() -> None:
+    signed = SigningKey.generate().sign(BACK.to_bytes(), PAYLOAD_TYPE)
+    assert claims_back(signed)
+    assert not claims_back(KEY.sign(MANIFEST.to_bytes(), PAYLOAD_TYPE))
+    for payload in (None, 3, "e30=", "no base64", "A" * 100_000):
+        assert not claims_back({**signed, "payload": payload})
 
 
 def test_replaces_bundle_must_be_the_one_that_runs() -> None:

@@ -115,7 +115,6 @@ def test_the_same_deployment_again_repeats_its_report(
 REFUSALS: dict[str, Callable[[Signer], ReleaseManifest]] = {
     "wrong_target": lambda s: s.manifest(2, 4, target=Target("other-board")),
     "old_counter": lambda s: s.manifest(2, 2),
-    "back_unsupported": lambda s: s.manifest(2, 5, mode="back", replaces_bundle="0" * 64),
     "other_incumbent": lambda s: s.manifest(2, 4, replaces_bundle="0" * 64),
     "requires": lambda s: s.manifest(2, 4, requires=Requires(cpu_features=("warp_drive",))),
 }
@@ -200,18 +199,17 @@ def test_a_model_over_a_signed_limit_changes_nothing(
 ) -> None:
     deploy(signer.manifest(1, 2), 1)
     limits = Limits(p95_max_us=0.001, peak_max_bytes=1, ratio_max=0.000001)
-    for number in range(2, 8):  # a noisy trial decides nothing, and is allowed to happen
-        manifest = signer.manifest(number, 2 * number, limits=limits, trial=TRIAL)
-        report = deploy(manifest, number)
-        assert report.trial is not None
-        assert {leg.model for leg in report.trial.legs} == {"R", "C"}
-        if report.trial.verdict == "ok":
-            break
-        assert report.outcome == "SUCCEEDED"
+    report = deploy(signer.manifest(2, 4, limits=limits, trial=TRIAL), 2)
     assert (report.outcome, report.code) == ("FAILED_NO_STATE_CHANGE", "perf_limit")
+    assert report.trial is not None
+    assert {leg.model for leg in report.trial.legs} == {"R", "C"}
     broken = {note.code for note in report.errors}
-    assert {"p95_max_us", "peak_max_bytes", "ratio_max"} <= broken
-    assert runs(tmp_path, number - 1)
+    assert "peak_max_bytes" in broken
+    if report.trial.verdict == "ok":  # a noisy trial says nothing of latency
+        assert {"p95_max_us", "ratio_max"} <= broken
+    assert report.log_tail is not None
+    assert "FAILED_NO_STATE_CHANGE" in report.log_tail
+    assert runs(tmp_path, 1)
 
 
 def test_a_model_within_its_limits_passes_its_trial(signer: Signer, deploy: Deploy) -> None:

@@ -1,7 +1,9 @@
-"""Measuring jobs through the whole daemon, over the in-memory broker, with real children."""
+"""Measuring jobs through the whole daemon, over the in-memory broker, with real children.
+
+Pulling their blobs is in `test_job_blobs`, everything that is no job in `test_talk`.
+"""
 
 import contextlib
-import os
 import random
 import sqlite3
 import sys
@@ -10,20 +12,17 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from firmware_bridge.machine_lock import MachineLock
 from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.codec import encode
 from firmware_bridge.wire.messages import (
-    BlobRefused,
     CancelJob,
     Golden,
     JobFailed,
     Measurement,
     Resync,
 )
-from firmware_bridge.wire.values import BlobRef, new_id
 from tests.firmware_bridge.agent.conftest import StartBoard
 from tests.firmware_bridge.agent.host_double import DEADLINE_S, DEVICE, HostDouble
 from tests.firmware_bridge.bench import tiny_model
@@ -99,94 +98,6 @@ def test_an_unacknowledged_answer_is_sent_again_until_it_is(
     other = host.send_job(host.job(host.add(b"not a model")))
     host.result(other)
     assert [known for known, _ in host.results[seen:]].count(job_id) <= 1
-
-
-def test_a_blob_of_many_chunks_survives_loss_damage_and_reordering(
-    host: HostDouble, start_board: StartBoard
-) -> None:
-    data = big(20 * 16384 + 100)
-    ref = host.add(data, 16384)
-    rng, faults = random.Random(5), [0]
-
-    def road(offset: int, chunk: bytes) -> bytes | None:
-        if faults[0] >= 6 or rng.random() < 0.5:
-            return chunk
-        faults[0] += 1
-        return None if faults[0] % 2 else chunk[:-1]
-
-    host.road = road
-    start_board()
-    job_id = host.send_job(host.job(ref))
-    result = host.result(job_id)
-    assert isinstance(result, Measurement)  # the bytes arrived whole; they are just no model
-    assert result.verdict == "unsupported_op"
-    assert faults[0] == 6
-    assert max(bin(int(r.want, 16)).count("1") for r in host.asked) <= 4
-
-
-def test_a_chunk_damaged_once_is_repaired_by_fetching_again(
-    host: HostDouble, start_board: StartBoard, model: bytes
-) -> None:
-    damaged: list[int] = []
-
-    def road(offset: int, chunk: bytes) -> bytes:
-        if damaged:
-            return chunk
-        damaged.append(offset)
-        return bytes(len(chunk))
-
-    host.road = road
-    start_board()
-    assert isinstance(host.result(host.send_job(host.job(host.add(model)))), Measurement)
-
-
-def test_a_blob_that_stays_damaged_is_refused(
-    host: HostDouble, start_board: StartBoard, model: bytes, tmp_path: Path
-) -> None:
-    host.road = lambda offset, chunk: bytes(len(chunk))
-    start_board()
-    assert failed(host, host.send_job(host.job(host.add(model)))).code == "BLOB_CORRUPT"
-    assert not list((tmp_path / "state" / "blobs" / "sha256").iterdir())
-
-
-def test_truncated_chunks_only_stall(
-    host: HostDouble, start_board: StartBoard, model: bytes
-) -> None:
-    host.road = lambda offset, chunk: chunk[:-1]
-    start_board(silence_s=0.02)
-    failure = failed(host, host.send_job(host.job(host.add(model))))
-    assert failure.code == "STALLED"
-    assert failure.retryable
-
-
-@pytest.mark.parametrize(
-    ("refusal", "code"), [("NOT_FOUND", "BLOB_NOT_FOUND"), ("NOT_ALLOWED", "NOT_ALLOWED")]
-)
-def test_a_refused_blob_ends_the_job_at_once(
-    host: HostDouble, start_board: StartBoard, refusal: str, code: str
-) -> None:
-    ref = host.add(b"never sent")
-    host.refusals[ref.sha256] = [BlobRefused(code=refusal)]  # type: ignore[arg-type]
-    start_board()
-    assert failed(host, host.send_job(host.job(ref))).code == code
-    assert len(host.asked) == 1
-
-
-def test_wait_is_obeyed(host: HostDouble, start_board: StartBoard, model: bytes) -> None:
-    ref = host.add(model)
-    host.refusals[ref.sha256] = [BlobRefused(code="WAIT", wait_ms=100)] * 3
-    start_board(silence_s=30.0)
-    assert isinstance(host.result(host.send_job(host.job(ref))), Measurement)
-    assert len(host.asked) == 4
-
-
-def test_a_blob_that_does_not_fit_is_no_space(host: HostDouble, start_board: StartBoard) -> None:
-    ref = BlobRef(new_id() * 2, 3 << 20)
-    start_board(disk_cap_mb=2)
-    failure = failed(host, host.send_job(host.job(ref)))
-    assert failure.code == "NO_SPACE"
-    assert "--disk-cap-mb" in failure.detail
-    assert host.asked == []
 
 
 def test_jobs_end_as_expired_or_cancelled_and_stay_so(
@@ -274,69 +185,6 @@ def test_the_second_crash_quarantines_a_model(
     journal.close()
     start_board()
     assert isinstance(host.result(host.send_job(host.job(ref))), Measurement)
-
-
-def test_strange_messages_are_dropped_counted_and_reported(
-    host: HostDouble, start_board: StartBoard, model: bytes
-) -> None:
-    start_board()
-    host.state(lambda state: state.online)
-    topic = host.topics.job(DEVICE, new_id())
-    host.link.publish(topic, b"\xff\x00 no json")
-    host.link.publish(topic, b'{"v":1,"kind":"make_coffee","body":{}}')
-    host.link.publish(topic, b'{"v":1,"kind":"measure_job","body":{}}')
-    host.link.publish(topic, b"[" * 5000 + b"]" * 5000)
-    host.link.publish(topic, b" " * 20_000)
-    host.link.publish(topic, encode(Resync()))
-    host.link.publish(host.topics.chunk(DEVICE, "0" * 64, 0), bytes(140_000))
-    assert "dropped 7" in host.state(lambda s: "dropped 7" in (s.error or "")).error  # type: ignore[operator]
-    host.link.publish(topic, b'{"v":9,"kind":"measure_job","body":{}}')
-    assert "upgrade" in (host.state(lambda s: "dropped 8" in (s.error or "")).error or "")
-    assert isinstance(host.result(host.send_job(host.job(host.add(model)))), Measurement)
-
-
-def test_resync_says_everything_again(
-    host: HostDouble, start_board: StartBoard, model: bytes
-) -> None:
-    host.acknowledges = False
-    start_board(resend_s=3600.0)
-    job_id = host.send_job(host.job(host.add(model)))
-    first = host.result(job_id)
-    states, facts = len(host.states), len(host.facts)
-    host.link.publish(host.topics.resync(DEVICE), encode(Resync()))
-    assert host.result(job_id, 2) == first
-    assert len(host.states) > states
-    assert len(host.facts) > facts
-
-
-def test_birth_will_and_farewell_belong_to_one_session(
-    host: HostDouble, start_board: StartBoard
-) -> None:
-    board = start_board()
-    birth = host.state(lambda state: state.online)
-    assert birth.sess == 1_000_001
-    board.link.drop()
-    death = host.state(lambda state: not state.online)
-    assert (death.sess, death.install_id) == (birth.sess, birth.install_id)
-    board.link.reconnect()
-    again = host.state(lambda state: state.online)
-    assert again.sess == birth.sess + 1
-    board.stop()
-    farewell = host.state(lambda state: not state.online)
-    assert (farewell.sess, farewell.reason) == (again.sess, "shutdown")
-    start_board()
-    reborn = host.state(lambda state: state.online)
-    assert reborn.sess == 2_000_001
-    assert reborn.install_id == birth.install_id
-
-
-def test_facts_name_the_runtime_and_the_board(host: HostDouble, start_board: StartBoard) -> None:
-    start_board(profile="bench-pc")
-    facts = host.wait(lambda: [f for f in host.facts if f.fingerprint["runtime"]])[-1]
-    assert facts.profile == "bench-pc"
-    assert facts.fingerprint["arch"] == os.uname().machine
-    assert facts.ram_bytes > 0
-    assert not facts.can_verify
 
 
 def _dying_python(folder: Path, where: str) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[3]
 HEAVY = (
     *("numpy", "ai_edge_litert", "tflite_runtime", "torch", "flatbuffers", "edgenas"),
-    *("cryptography", "statistics", "decimal"),  # megabytes that an idle board can do without
+    *("cryptography", "statistics", "decimal", "email", "http"),  # megabytes of an idle board
 )
 
 PROGRAM = """
+import firmware_bridge.cli
 import importlib, pkgutil, sys
 import firmware_bridge.agent, firmware_bridge.store
 for package in (firmware_bridge.agent, firmware_bridge.store):

@@ -90,8 +90,18 @@ def test_without_an_incumbent_the_ratio_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("verdict", ["noisy", "throttled", "undervolt"])
-def test_a_doubtful_trial_decides_nothing(verdict: Verdict) -> None:
-    assert judge_trial(measured(verdict), Limits(p95_max_us=1.0)) is None
+def test_a_doubtful_trial_says_nothing_of_latency(verdict: Verdict) -> None:
+    assert judge_trial(measured(verdict), Limits(p95_max_us=1.0, ratio_max=0.1)) is None
+    assert judge_trial(measured(verdict), Limits(peak_max_bytes=5000)) is None
+
+
+@pytest.mark.parametrize("verdict", ["noisy", "throttled", "undervolt"])
+def test_peak_memory_counts_on_a_doubtful_trial_too(verdict: Verdict) -> None:
+    limits = Limits(p95_max_us=1.0, peak_max_bytes=4999)
+    failure = judge_trial(measured(verdict), limits)
+    assert failure is not None
+    assert failure.code == "perf_limit"
+    assert [note.code for note in failure.notes] == ["peak_max_bytes"]
 
 
 @pytest.mark.parametrize(

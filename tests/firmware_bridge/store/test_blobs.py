@@ -122,7 +122,7 @@ def test_a_torn_map_only_costs_time(
     assert store.has(put(store, data))
 
 
-def test_a_killed_transfer_has_kept_its_first_sixteen_chunks(tmp_path: Path) -> None:
+def test_a_killed_transfer_has_kept_every_chunk_that_it_took(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
@@ -138,9 +138,32 @@ def test_a_killed_transfer_has_kept_its_first_sixteen_chunks(tmp_path: Path) -> 
     assert died.returncode == -9
     store, data = store_in(tmp_path), data_of(20 * CHUNK)
     partial = store.begin(ref_of(data), set())
-    assert partial.map.missing() == [16, 17, 18, 19]
+    assert partial.map.missing() == [18, 19]
     for number in partial.map.missing():
         partial.write(number * CHUNK, data[number * CHUNK : (number + 1) * CHUNK])
+    assert partial.finish().read_bytes() == data
+
+
+def test_a_chunk_that_a_power_cut_took_does_not_match_its_checksum(tmp_path: Path) -> None:
+    store, data = store_in(tmp_path), data_of(3 * CHUNK)
+    partial = store.begin(ref_of(data), set())
+    for number in range(3):
+        partial.write(number * CHUNK, data[number * CHUNK : (number + 1) * CHUNK])
+    partial.close()
+    with partial.part_path.open("r+b") as part:  # its checksum is on the disk, half of it is not
+        part.seek(CHUNK + CHUNK // 2)
+        part.write(bytes(CHUNK // 2))
+    again = store_in(tmp_path).begin(ref_of(data), set())
+    assert again.map.missing() == [1]
+    again.close()
+
+
+def test_a_chunk_that_comes_twice_does_not_replace_the_first(tmp_path: Path) -> None:
+    store, data = store_in(tmp_path), data_of(2 * CHUNK)
+    partial = store.begin(ref_of(data), set())
+    assert partial.write(0, data[:CHUNK])
+    assert not partial.write(0, bytes(CHUNK))
+    assert partial.write(CHUNK, data[CHUNK:])
     assert partial.finish().read_bytes() == data
 
 
@@ -189,3 +212,41 @@ def test_a_disk_that_refuses_the_bytes_is_no_space(tmp_path: Path) -> None:
     (tmp_path / "blobs" / f"{ref.sha256}.part").mkdir()
     with pytest.raises(NoSpaceError, match="expected to write"):
         store.begin(ref, set())
+
+
+def test_what_is_pinned_is_never_evicted_and_takes_up_room(tmp_path: Path) -> None:
+    store = store_in(tmp_path, cap_bytes=4 * CHUNK)
+    pinned, other = (put(store, data_of(CHUNK, seed)) for seed in (1, 2))
+    store.pin(lambda: {pinned.sha256})
+    assert store.room_bytes() == 3 * CHUNK
+    put(store, data_of(3 * CHUNK, 3))
+    assert store.has(pinned)
+    assert not store.has(other)
+    with pytest.raises(NoSpaceError):
+        store.begin(ref_of(data_of(4 * CHUNK, 4)), set())
+
+
+def test_a_blob_that_a_bundle_is_linked_to_frees_nothing(tmp_path: Path) -> None:
+    disk = SimpleNamespace(f_bavail=2, f_frsize=CHUNK, f_blocks=100)
+    store = store_in(tmp_path, statvfs=lambda path: disk)
+    linked, alone = (put(store, data_of(CHUNK, seed)) for seed in (1, 2))
+    os.link(store.path(linked.sha256), tmp_path / "model.tflite")
+    assert store.room_bytes() == 3 * CHUNK
+    store.discard(alone.sha256)
+    assert store.room_bytes() == 2 * CHUNK
+
+
+def test_when_others_fill_the_disk_candidates_go_and_pinned_blobs_stay(tmp_path: Path) -> None:
+    free = [10]
+
+    def statvfs(path: Path) -> Any:
+        return SimpleNamespace(f_bavail=free[0], f_frsize=CHUNK, f_blocks=100)
+
+    store = store_in(tmp_path, statvfs=statvfs, reserve_bytes=4 * CHUNK)
+    pinned, old, new = (put(store, data_of(CHUNK, seed)) for seed in (1, 2, 3))
+    os.utime(store.path(old.sha256), (1, 1))
+    store.pin(lambda: {pinned.sha256})
+    assert store.trim() == []
+    free[0] = 3
+    assert store.trim() == [old.sha256, new.sha256]
+    assert store.has(pinned)

@@ -59,6 +59,8 @@ def start_mosquitto(
 def start_edgenas(folder: Path, max_packet_bytes: int | None, port: int = 0) -> BrokerProcess:
     if importlib.util.find_spec("edgenas.broker") is None:
         pytest.skip("edgenas.broker is not part of this installation")
+    if sys.version_info < (3, 12):
+        pytest.skip("edgenas.broker is of the host, which needs Python 3.12")
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "edgenas.broker", "--port", str(port)]

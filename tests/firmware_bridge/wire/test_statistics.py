@@ -13,6 +13,7 @@ from firmware_bridge.wire.statistics import (
     candidate_samples,
     median_ranks,
     ratio,
+    ratio_of_rounds,
     reference_samples,
     summarize,
     upper_rank,
@@ -137,6 +138,33 @@ def test_rounds_without_both_models_do_not_count() -> None:
     found = ratio([leg(0, "C", 4), leg(0, "R", 2), leg(1, "C", 9)])
     assert found is not None
     assert (found.rounds, found.ratio, found.ci95) == (1, 2.0, (2.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("ratios", "finding"),
+    [
+        ([0.9, 0.91, 0.89, 0.9, 0.92], "faster"),
+        ([1.1, 1.2, 1.15, 1.12, 1.11], "slower"),
+        ([0.9, 1.1, 0.95, 1.05, 1.0], "undecided"),
+        ([1.0] * 5, "undecided"),
+    ],
+)
+def test_faster_and_slower_are_said_only_of_a_whole_interval(
+    ratios: list[float], finding: str
+) -> None:
+    summary = ratio_of_rounds(ratios)
+    assert summary is not None
+    assert summary.finding == finding
+
+
+def test_ratios_of_rounds_are_summarised_as_those_of_legs_are() -> None:
+    legs = [
+        leg(number, model, 1000 + number if model == "C" else 1000)
+        for number in range(7)
+        for model in "RCCR"
+    ]
+    assert ratio(legs) == ratio_of_rounds([1 + number / 1000 for number in range(7)])
+    assert ratio_of_rounds([]) is None
 
 
 def test_samples_by_model() -> None:
