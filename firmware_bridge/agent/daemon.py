@@ -236,10 +236,12 @@ class Daemon:
         self._step = use.deployments.next_step()
         if self._step is not None:
             use.worker.start(f"{self._step.kind} {self._step.slot}", self._step.run)
+            self._say_state()  # at once: short work is over before the next tick
             return
         found = use.jobs.next_order()
         if found is not None:
             self._start_job(*found)
+            self._say_state()
 
     def _start_job(self, job_id: str, order: JobOrder) -> None:
         self._use.presence.troubles.standing.pop("store", None)  # the journal took its start

@@ -23,6 +23,7 @@ from edgenas.model.images import Codes
 from edgenas.model.subnet import Subnet
 from edgenas.search.budget import Budget
 from edgenas.search.trial import Failure, Trial
+from firmware_bridge.runtimes.choice import FileFormat
 from tests.edgenas.campaign.conftest import Measuring
 from tests.edgenas.campaign.runs import Killer, Listener
 from tests.edgenas.campaign.scripted_devices import WhenMeasuring, by_size, failing
@@ -123,8 +124,8 @@ def test_bytes_that_fail_the_parity_gate_are_a_failed_trial(
     twin, space = lab.twin(measure=by_size), bench.checkpoint.space
     wrong = space.smallest().id
 
-    def measure(model: bytes, subnet: Subnet, codes: Codes) -> Parity:
-        found = measure_parity(model, subnet, codes)
+    def measure(model: bytes, subnet: Subnet, codes: Codes, file_format: FileFormat) -> Parity:
+        found = measure_parity(model, subnet, codes, file_format)
         return Parity(found.images, 0.5, 9.0, 99, 0.1) if subnet.arch.id == wrong else found
 
     monkeypatch.setattr(exporter, "measure_parity", measure)

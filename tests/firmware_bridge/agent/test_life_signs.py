@@ -1,7 +1,11 @@
 """The heartbeat socket: who opts in is heard, and nothing that is sent there can do harm."""
 
+import fcntl
 import socket
+import struct
 import tempfile
+import termios
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +30,22 @@ def send(path: Path, *datagrams: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as application:
         for datagram in datagrams:
             application.sendto(datagram, str(path))
+
+
+def send_and_see_it_taken(path: Path, datagram: bytes) -> None:
+    """Return once the other side has read: until then the bytes count as the sender's."""
+    deadline_s = time.monotonic() + 30.0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as application:
+        application.connect(str(path))
+        application.send(datagram)
+        while unread_bytes(application):
+            assert time.monotonic() < deadline_s, "the daemon reads no heartbeats"
+            time.sleep(0.01)
+
+
+def unread_bytes(application: socket.socket) -> int:
+    (count,) = struct.unpack("i", fcntl.ioctl(application, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
 
 
 def test_a_datagram_opts_in_and_another_out(path: Path) -> None:
@@ -85,8 +105,8 @@ def test_the_daemon_remembers_who_had_opted_in_and_tells_of_files_that_are_no_lo
     locks.mkdir()
     (locks / "odd.json").write_text("{}")
     start_board(verify_keys=(signer.key_file,), runtime_dir=path.parent, probation_s=3600.0)
-    send(path, b"main")
-    host.state(lambda state: "odd.json" in (state.error or ""))  # a tick later
+    host.state(lambda state: "odd.json" in (state.error or ""))
+    send_and_see_it_taken(path, b"main")
     wish = signer.wish(signer.manifest(1, 2), 1)
     host.send_wish(wish)
     host.event(str(wish.deployment), "PROBATION")
