@@ -170,6 +170,7 @@ def test_what_was_never_shipped_cannot_be_taken_back() -> None:
 def test_what_somebody_else_put_on_a_device_is_told_to_have_no_way_back(
     host: FleetHost, twin: DeviceTwin, bench: Workbench, smallest: Candidate
 ) -> None:
+    host.wait_for_devices(["dev-1"], 30.0)
     twin.disk.slots["main"] = SlotState("e" * 64, None, "IDLE", 0, 6)
     twin.say_state()
     eventually(lambda: host.incumbent("dev-1", "main").bundle is not None)
