@@ -32,7 +32,7 @@ from edgenas.export.exporter import CALIBRATION_IMAGES, Exporter
 from edgenas.export.parity import Parity, check_graph, compare, twin_codes
 from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.calibration import Calibration
-from edgenas.model.images import Codes, Pixels, input_batches, to_codes
+from edgenas.model.images import Codes, Pixels, batch_size, input_batches, to_codes
 from edgenas.model.numerics import Numerics
 from edgenas.model.subnet import Subnet
 from edgenas.model.supernet import Pass
@@ -163,7 +163,7 @@ def _fake_codes(
     scale, zero = calibration.scale_zero("logits")
     parts = []
     with torch.no_grad():
-        for x in input_batches(pixels, arch.resolution, 250):
+        for x in input_batches(pixels, arch.resolution, batch_size(arch.resolution)):
             if as_trained:
                 logits = Pass(exporter.net, arch, Numerics.INT8, calibration).logits(x)
             else:

@@ -18,11 +18,10 @@ from edgenas.campaign.scoring import Scorer
 from edgenas.data import ImageData, Split
 from edgenas.export.exporter import Exported
 from edgenas.export.run_bytes import accuracy, run_codes
-from edgenas.model.images import input_batches, to_codes
+from edgenas.model.images import batch_size, input_batches, to_codes
 from edgenas.space.arch import Arch
 from firmware_bridge.runtimes.choice import FileFormat
 
-BATCH = 250
 Key = tuple[str, FileFormat]
 
 
@@ -83,7 +82,7 @@ def _fake_quant_accuracy(scorer: Scorer, arch: Arch, split: Split) -> float:
     net, calibration = scorer.exporter.net, scorer.exporter.calibration(arch)
     answers = [
         net(x, arch, calibration=calibration).argmax(1).numpy()
-        for x in input_batches(split.images, arch.resolution, BATCH)
+        for x in input_batches(split.images, arch.resolution, batch_size(arch.resolution))
     ]
     return float((np.concatenate(answers) == split.labels).mean())
 

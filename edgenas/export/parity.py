@@ -19,7 +19,7 @@ from edgenas.export.graph import Graph, GraphOp, read_graph
 from edgenas.export.qdq_writer import qdq_bytes
 from edgenas.export.quantise import OPERATORS, match_layers
 from edgenas.export.run_bytes import run_codes
-from edgenas.model.images import Codes
+from edgenas.model.images import Codes, batch_size
 from edgenas.model.quant import weight_codes
 from edgenas.model.subnet import Subnet
 from edgenas.model.twin import IntegerTwin
@@ -140,9 +140,9 @@ def measure_parity(
     return compare(twin_codes(subnet, codes), run_codes(model, codes, file_format=file_format))
 
 
-def twin_codes(subnet: Subnet, codes: Codes, batch: int = 250) -> Codes:
+def twin_codes(subnet: Subnet, codes: Codes, batch: int | None = None) -> Codes:
     """Logit codes [n, classes] of the integer twin."""
-    twin = IntegerTwin(subnet)
+    twin, batch = IntegerTwin(subnet), batch or batch_size(subnet.arch.resolution)
     rows = torch.from_numpy(codes).permute(0, 3, 1, 2)
     parts = [twin(rows[i : i + batch]).numpy() for i in range(0, len(rows), batch)]
     return np.concatenate(parts)

@@ -42,6 +42,12 @@ def to_codes(images: Pixels, resolution: int) -> Codes:
     return np.ascontiguousarray((x - 128).astype(np.int8))
 
 
+def batch_size(resolution: int) -> int:
+    """Images a batch when a subnet is only evaluated: activations stay small enough for the caches
+    and for the allocator to use the same memory again."""
+    return max(16, min(250, 400_000 // resolution**2))
+
+
 def input_batches(images: Pixels, resolution: int, size: int) -> Iterator[Tensor]:
     """The images in order as network inputs of `size` each; the last batch may be smaller."""
     for start in range(0, len(images), size):

@@ -41,7 +41,7 @@ def requantize(acc: Tensor, factor: Tensor, zero: int) -> Tensor:
         factor: float32, real value of a unit of the sum over the output scale; broadcasts.
         zero: zero point of the output.
     """
-    return (torch.round(acc.float() * factor) + zero).clamp(QMIN, QMAX)
+    return (acc.float() * factor).round_().add_(zero).clamp_(QMIN, QMAX)
 
 
 def weighted_factor(source: Grid, weight_scale: Tensor, out: Grid) -> Tensor:
@@ -52,13 +52,20 @@ def weighted_factor(source: Grid, weight_scale: Tensor, out: Grid) -> Tensor:
 
 
 def mean(total: Tensor, count: int, source: Grid, out: Grid) -> Tensor:
-    """Codes of means, from sums over `count` elements of (code - zero)."""
-    factor = source.scale / (out.scale * np.float32(count))
-    return requantize(total, torch.tensor(factor, device=total.device), out.zero)
+    """Codes of means, from sums over `count` elements of (code - zero).
+
+    The kernel sums the bare codes and takes both zero points in one single-precision offset, so
+    the last bit of product and offset decides near halves, which go away from zero.
+    """
+    factor = (source.scale / out.scale) * (np.float32(1) / np.float32(count))
+    offset = np.float32(out.zero) - np.float32(source.zero * count) * factor
+    bare = (total + source.zero * count).float()
+    code = (bare * torch.tensor(factor, device=total.device) + offset.item()).double()
+    return (code.sign() * torch.floor(code.abs() + 0.5)).clamp(QMIN, QMAX)
 
 
 def add(a: Tensor, b: Tensor, grids: tuple[Grid, Grid], out: Grid) -> Tensor:
-    """Codes of a sum of two tensors, each given as float64 (code - zero).
+    """Codes of a sum of two tensors, each given as (code - zero), of any float type.
 
     Fixed point: the larger of the two ratios gets 20 bits, half a unit is added, the sum is
     shifted right (so halves go up).
@@ -67,5 +74,5 @@ def add(a: Tensor, b: Tensor, grids: tuple[Grid, Grid], out: Grid) -> Tensor:
     _, exponent = math.frexp(max(float(ratio_a), float(ratio_b)))
     shift = 20 - (exponent - 1)
     factor_a, factor_b = (float(np.rint(float(r) * 2.0**shift)) for r in (ratio_a, ratio_b))
-    acc = a * factor_a + b * factor_b + 2.0 ** (shift - 1)
-    return (torch.floor(acc / 2.0**shift) + out.zero).clamp(QMIN, QMAX)
+    acc = (a.double() * factor_a).add_(b.double(), alpha=factor_b).add_(2.0 ** (shift - 1))
+    return acc.mul_(2.0**-shift).floor_().add_(out.zero).clamp_(QMIN, QMAX)

@@ -20,7 +20,7 @@ from edgenas.model.calibration import Calibration
 from edgenas.model.elastic import convolve
 from edgenas.model.kernels import Grid
 from edgenas.model.quant import weight_codes
-from edgenas.space.layers import INPUT, Layer
+from edgenas.space.layers import INPUT, Layer, finished_after
 
 Folded = Callable[[Layer], tuple[Tensor, Tensor]]
 
@@ -37,7 +37,7 @@ def simulate(
         folded: float weight and bias [cout] of a layer, BatchNorm in them.
         calibration: statistics and ranges of the subnet.
     """
-    tensors = {INPUT: x}
+    tensors, done = {INPUT: x}, finished_after(layers)
     for layer in layers:
         out = Grid.of(calibration, layer.name)
         inputs = [(tensors[name], Grid.of(calibration, name)) for name in layer.inputs]
@@ -45,12 +45,14 @@ def simulate(
             codes = _weighted(layer, *folded(layer), *inputs[0], out)
         else:
             codes = _unweighted(layer, inputs, out)
-        tensors[layer.name] = (codes - out.zero).to(x.dtype) * float(out.scale)
+        tensors[layer.name] = codes.sub_(out.zero).to(x.dtype).mul_(float(out.scale))
+        for name in done[layer.name]:
+            del tensors[name]
     return tensors["logits"]
 
 
 def _unweighted(layer: Layer, inputs: list[tuple[Tensor, Grid]], out: Grid) -> Tensor:
-    units = [torch.round(x.double() / float(grid.scale)) for x, grid in inputs]
+    units = [x.double().div_(float(grid.scale)).round_() for x, grid in inputs]
     grids = [grid for _, grid in inputs]
     if layer.kind == "add":
         return kernels.add(units[0], units[1], (grids[0], grids[1]), out)
@@ -65,7 +67,7 @@ def _weighted(
     shape = (-1,) + (1,) * (weight.dim() - 1)
     y = _product(x, codes.to(x.dtype) * scale.view(shape), layer)
     view = (1, -1) + (1,) * (y.dim() - 2)
-    acc = torch.round(y.double() / step.view(view))  # a whole number of steps, but for float error
+    acc = y.double().div_(step.view(view)).round_()  # whole numbers, but for the float error of y
     acc += torch.round(bias.double() / step).view(view)
     return kernels.requantize(acc, kernels.weighted_factor(source, scale, out).view(view), out.zero)
 

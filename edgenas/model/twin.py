@@ -15,7 +15,7 @@ from edgenas.model.elastic import convolve
 from edgenas.model.kernels import Grid
 from edgenas.model.quant import weight_codes
 from edgenas.model.subnet import Subnet
-from edgenas.space.layers import INPUT, Layer
+from edgenas.space.layers import INPUT, Layer, finished_after
 
 EXACT_IN_FLOAT32 = 2**24
 
@@ -35,12 +35,16 @@ class IntegerTwin:
             if layer.weighted
         }
 
+        self._done = finished_after(subnet.layers)
+
     @torch.no_grad()
     def __call__(self, codes: Tensor) -> Tensor:
         """Logit codes [n, classes] (int8) of input codes [n, channels, r, r] (int8)."""
-        tensors = {INPUT: codes.double()}
+        tensors = {INPUT: codes.float().contiguous(memory_format=torch.channels_last)}
         for layer in self.subnet.layers:
             tensors[layer.name] = self._layer(layer, [tensors[name] for name in layer.inputs])
+            for name in self._done[layer.name]:
+                del tensors[name]
         return tensors["logits"].to(torch.int8)
 
     def _layer(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
@@ -48,26 +52,29 @@ class IntegerTwin:
         out = self._grid(layer.name)
         shifted = [x - grid.zero for x, grid in zip(inputs, grids, strict=True)]
         if layer.kind == "add":
-            return kernels.add(shifted[0], shifted[1], (grids[0], grids[1]), out).double()
+            return kernels.add(shifted[0], shifted[1], (grids[0], grids[1]), out).float()
         if layer.kind == "mean":
-            total = shifted[0].sum((2, 3))
-            return kernels.mean(total, layer.size**2, grids[0], out).double()
+            total = shifted[0].double().sum((2, 3))
+            return kernels.mean(total, layer.size**2, grids[0], out).float()
         return self._weighted(layer, shifted[0], grids[0], out)
 
     def _weighted(self, layer: Layer, x: Tensor, source: Grid, out: Grid) -> Tensor:
         weight, scale = self._codes[layer.name]
         acc = _exact_product(x, weight, layer)
         view = (1, -1) + (1,) * (acc.dim() - 2)
-        acc += self.subnet.bias_codes(layer).view(view)
+        bias = self.subnet.bias_codes(layer).view(view)
+        # Two whole numbers that single precision holds add up to the kernel's rounded INT32 sum.
+        small = bool(bias.abs().max() <= EXACT_IN_FLOAT32)
+        acc = acc.add_(bias.to(acc.dtype)) if small else acc.double() + bias
         factor = kernels.weighted_factor(source, scale, out).view(view)
-        return kernels.requantize(acc, factor, out.zero).double()
+        return kernels.requantize(acc, factor, out.zero)
 
     def _grid(self, tensor: str) -> Grid:
         return Grid.of(self.subnet.calibration, tensor)
 
 
 def _exact_product(x: Tensor, weight: Tensor, layer: Layer) -> Tensor:
-    """Sum of integer products, exactly, as float64.
+    """Sum of integer products, exactly, as float32 where that holds it and float64 elsewhere.
 
     Every partial sum is a whole number; below 2^24 single precision holds them all, whatever the
     order of summation. A dense kernel wider than 1 goes through double precision too, because a
@@ -76,8 +83,5 @@ def _exact_product(x: Tensor, weight: Tensor, layer: Layer) -> Tensor:
     fan_in = weight[0].numel()
     dense = layer.kind == "conv" and layer.kernel > 1
     exact = fan_in * 255 * 127 < EXACT_IN_FLOAT32 and not dense
-    if exact:
-        x, weight = x.float(), weight.float()
-    if layer.kind == "linear":
-        return F.linear(x, weight).double()
-    return convolve(x, weight, layer).double()
+    x, weight = (x.float(), weight.float()) if exact else (x.double(), weight.double())
+    return F.linear(x, weight) if layer.kind == "linear" else convolve(x, weight, layer)

@@ -69,6 +69,15 @@ class Layer:
         return self.cout * (fan_in * self.kernel**2 + 4)
 
 
+def finished_after(layers: tuple[Layer, ...]) -> dict[str, tuple[str, ...]]:
+    """Which tensors no layer reads any more once a layer has run, by the layer's name."""
+    last = {name: layer.name for layer in layers for name in layer.inputs}
+    return {
+        layer.name: tuple(name for name, reader in last.items() if reader == layer.name)
+        for layer in layers
+    }
+
+
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """TensorFlow Lite's SAME padding: zeros (before, after) along one side, in pixels."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
