@@ -26,7 +26,6 @@ from edgenas.search.pick import Finalist
 from edgenas.search.study import Study
 from edgenas.search.trial import Outcome, Trial
 from edgenas.space.arch import Arch
-from edgenas.space.space import ArchSpace
 from edgenas.train.checkpoint import Checkpoint
 from edgenas.train.loop import StepReport, read_metrics, training_seconds
 
@@ -203,8 +202,8 @@ def _pick(
         sha256=typical.sha256,
         golden_max_lsb=max((v.golden_max_lsb or 0 for v in found), default=None),
         reason_next_lost=picked.reason_next_lost,
-        stem_stride=space.stem_stride,
-        strides=_strides(space),
+        sizes=space.map_sizes(arch),
+        stages=space.stages,
     )
 
 
@@ -269,10 +268,6 @@ def _point(step: StepReport) -> r.TrainingPoint:
     losses = (step.loss_largest, step.loss_smallest, step.loss_random)
     largest, smallest, random = (loss if math.isfinite(loss) else None for loss in losses)
     return r.TrainingPoint(step.step, largest, smallest, random, step.images_per_s)
-
-
-def _strides(space: ArchSpace) -> tuple[int, ...]:
-    return tuple(stage.stride for stage in space.stages)
 
 
 def _machine() -> dict[str, str]:

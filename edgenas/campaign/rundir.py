@@ -1,6 +1,8 @@
 """The run folder: which step keeps what where. Every command reads and writes the same layout.
 
 checkpoint.pt, metrics.jsonl   train
+tensorboard/                   train: the metrics as TensorBoard reads them
+good.pt                        train: where it goes back to, until it has ended
 run.json                       train: data set and preset, for the later steps
 keys/                          train: the release keys, for devices must know them from the start
 exports/                       export, search: bytes by (checkpoint, arch)

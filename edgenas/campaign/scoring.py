@@ -14,7 +14,7 @@ from edgenas.data import Split
 from edgenas.export.exporter import Exported, Exporter
 from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.images import Codes, to_codes
-from edgenas.space.arch import Arch
+from edgenas.space.arch import Arch, Resolution
 from firmware_bridge.runtimes.choice import FileFormat
 
 GOLDEN_IMAGES = 4
@@ -25,7 +25,7 @@ class Probe:
     """Golden inputs and what the host's runtime answers to them.
 
     Attributes:
-        inputs: INT8 input codes [n, r, r, c].
+        inputs: INT8 input codes [n, h, w, c].
         outputs: INT8 logit codes [n, classes].
     """
 
@@ -66,7 +66,7 @@ class Scorer:
 
     def __init__(self, exporter: Exporter, search: Split, data: str) -> None:
         self.exporter, self.search, self.data = exporter, search, data
-        self._codes: dict[int, Codes] = {}
+        self._codes: dict[Resolution, Codes] = {}
 
     def candidate(self, arch: Arch, file_format: FileFormat = "tflite") -> Candidate:
         """Export and score `arch`; free the second time.
@@ -97,7 +97,7 @@ class Scorer:
         kept.write_text(json.dumps({"sha256": exported.sha256, "accuracy": share}), "utf-8")
         return share
 
-    def _search_codes(self, resolution: int) -> Codes:
+    def _search_codes(self, resolution: Resolution) -> Codes:
         if resolution not in self._codes:
             self._codes[resolution] = to_codes(self.search.images, resolution)
         return self._codes[resolution]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +15,18 @@ from edgenas.export.exporter import CALIBRATION_IMAGES, Exporter
 from edgenas.space.presets import PRESETS, preset
 from edgenas.train.checkpoint import Checkpoint, load_checkpoint
 from edgenas.train.loop import StepReport, train
-from edgenas.train.recipe import RECIPES, Recipe, recipe
+from edgenas.train.recipe import Recipe
+from edgenas.train.recipe_file import read_recipe_file
+from edgenas.train.recipes import recipe
+from edgenas.train.state import check_recipe
 
-DEFAULT_PRESETS = {"digits": "digits", "fashion-mnist": "fashion", "cifar10": "cifar"}
+DEFAULT_PRESETS = {
+    "digits": "digits",
+    "fashion-mnist": "fashion",
+    "cifar10": "cifar",
+    "speech_commands": "kws",
+    "speech_commands_mfcc": "kws-mfcc",
+}
 
 
 @dataclass(frozen=True)
@@ -27,9 +37,11 @@ class TrainOptions:
         data: name of a data set, or path of an image folder.
         data_root: folder of its files.
         preset: name of the space; None takes the one that belongs to the data.
-        recipe: name of the recipe; None takes the preset's.
+        recipe: name of the recipe, or of a method that is put on the preset's; None takes the
+            preset's.
         overrides: recipe fields to change.
         seed: of everything random.
+        recipe_file: TOML that changes recipe fields too; what `overrides` say goes before it.
     """
 
     data: str = "digits"
@@ -38,6 +50,7 @@ class TrainOptions:
     recipe: str | None = None
     overrides: dict[str, object] | None = None
     seed: int = 0
+    recipe_file: Path | None = None
 
     def preset_name(self) -> str:
         """The preset that is used."""
@@ -47,10 +60,12 @@ class TrainOptions:
         """The recipe that is used.
 
         Raises:
-            RecipeError: unknown name or value.
+            RecipeError: unknown name or value, or a recipe file that cannot be read.
         """
         name = self.recipe or self.preset_name()
-        return recipe(name).override(seed=self.seed, **(self.overrides or {}))
+        in_file = {} if self.recipe_file is None else read_recipe_file(self.recipe_file)
+        asked = {k: v for k, v in (self.overrides or {}).items() if v is not None}
+        return recipe(name, self.preset_name()).override(**{**in_file, "seed": self.seed, **asked})
 
 
 def load(data: str, root: Path | None, preset_name: str, seed: int) -> ImageData:
@@ -60,7 +75,7 @@ def load(data: str, root: Path | None, preset_name: str, seed: int) -> ImageData
         DataError: files are missing or damaged.
     """
     named = data in DEFAULT_PRESETS
-    size = None if named else PRESETS[preset_name].resolutions[-1]
+    size = None if named else max(PRESETS[preset_name].largest().sides)
     return load_data(data, root, image_size=size, seed=seed)
 
 
@@ -78,6 +93,7 @@ def train_run(
     chosen = options.chosen_recipe()
     data = load(options.data, options.data_root, name, options.seed)
     space = preset(name, channels=data.channels, classes=len(data.classes))
+    check_recipe(chosen, space)
     _note_sizes(data, space.name, space.size(), progress)
     root = None if options.data_root is None else str(options.data_root.resolve())
     place = options.data if options.data in DEFAULT_PRESETS else str(Path(options.data).resolve())
@@ -86,12 +102,11 @@ def train_run(
     progress.phase(f"training the supernet ({chosen.epochs:g} epochs)", steps)
     _keep_card(run, card)
 
-    def show(report: StepReport) -> None:
-        progress.advance(report.step, _figures(report))
-
+    figures = Figures(chosen.batch)
     checkpoint = train(
         space, data.train.images, data.train.labels, chosen, run.path, data.fingerprint,
-        on_step=show,
+        on_step=lambda report: progress.advance(report.step, figures.of(report)),
+        on_note=progress.note,
     )  # fmt: skip
     return checkpoint, data
 
@@ -156,11 +171,34 @@ def _note_sizes(data: ImageData, space: str, size: int, progress: Progress) -> N
     progress.note(f"space {space}: {size:,} subnets, every one INT8")
 
 
-def _figures(report: StepReport) -> str:
-    return (
-        f"{report.phase:5s} loss {report.loss_largest:.3f} largest, "
-        f"{report.loss_smallest:.3f} smallest, {report.images_per_s:,.0f} images/s"
-    )
+class Figures:
+    """The live line of a training: losses, images a second, time left.
+
+    Args:
+        batch: images a step.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self._step_s = math.nan  # moving average
+
+    def of(self, report: StepReport) -> str:
+        """The line after a step; losses of what the step did not run are left out."""
+        seconds = self.batch / report.images_per_s
+        self._step_s = seconds if math.isnan(self._step_s) else 0.95 * self._step_s + 0.05 * seconds
+        named = {
+            "largest": report.loss_largest,
+            "smallest": report.loss_smallest,
+            "random": report.loss_random,
+        }
+        losses = [f"{loss:.3f} {name}" for name, loss in named.items() if not math.isnan(loss)]
+        return (
+            f"{report.phase:5s} loss {', '.join(losses)}; {self.batch / self._step_s:,.0f} "
+            f"images/s, {_duration(self._step_s * (report.steps - report.step))} left"
+        )
 
 
-__all__ = ["RECIPES", "TrainOptions", "load", "open_run", "scorer_of", "train_run"]
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes}:{rest:02d}"

@@ -18,6 +18,7 @@ from edgenas.cli import (
     export,
     pick,
     profiles,
+    recipes,
     report,
     search,
     ship,
@@ -26,7 +27,7 @@ from edgenas.cli import (
 from edgenas.errors import EdgenasError
 from firmware_bridge.wire.errors import BridgeError
 
-COMMANDS = (demo, train, export, broker, devices, profiles, search, pick, ship, report)
+COMMANDS = (demo, train, recipes, export, broker, devices, profiles, search, pick, ship, report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

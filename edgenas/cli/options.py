@@ -37,15 +37,26 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     """What to train on and how."""
     parser.add_argument(
         "--data", default="digits", metavar="SET",
-        help="digits (default, works offline), fashion-mnist, cifar10, or an image folder with "
-        "train/<class>/* and optionally val/ and test/",
+        help="digits (default, works offline), fashion-mnist, cifar10, speech_commands, "
+        "speech_commands_mfcc, or an image folder with train/<class>/* and optionally val/, test/",
     )  # fmt: skip
     parser.add_argument(
         "--data-root", type=Path, metavar="DIR",
-        help="folder with the official files of fashion-mnist or cifar10",
+        help="folder with the official files of fashion-mnist, cifar10 or speech_commands",
     )  # fmt: skip
-    parser.add_argument("--preset", help="space: digits, fashion, cifar, mobile (default: by data)")
-    parser.add_argument("--recipe", help="training recipe (default: the preset's)")
+    parser.add_argument(
+        "--preset", metavar="NAME",
+        help="space: digits, fashion, cifar, cifar-mixed, mobile, kws, kws-mfcc (default: by data)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipe", metavar="NAME",
+        help="training recipe or method, as `edgenas recipes` lists them (default: the preset's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--recipe-file", type=Path, metavar="FILE",
+        help="TOML whose keys change values of the recipe; the options below change it further",
+    )  # fmt: skip
+    parser.add_argument("--sampler", metavar="NAME", help="which subnets a step trains")
     parser.add_argument("--epochs", type=float, help="passes over the training images")
     parser.add_argument("--batch", type=int, help="images a step")
     parser.add_argument("--rate", type=float, help="peak learning rate")
@@ -95,9 +106,11 @@ def training_options(args: argparse.Namespace) -> TrainOptions:
     """The parsed options of `add_training`."""
     from edgenas.campaign.training import TrainOptions
 
-    names = ("epochs", "batch", "rate", "checkpoint_every")
+    names = ("sampler", "epochs", "batch", "rate", "checkpoint_every")
     overrides: dict[str, object] = {name: getattr(args, name) for name in names}
-    return TrainOptions(args.data, args.data_root, args.preset, args.recipe, overrides, args.seed)
+    return TrainOptions(
+        args.data, args.data_root, args.preset, args.recipe, overrides, args.seed, args.recipe_file
+    )
 
 
 def seconds(text: str) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from edgenas.data.errors import DataError, FolderLayoutError, SecondTestReadError
-from edgenas.data.split import Split
+from edgenas.data.split import Size, Split
 
 
 class ImageData:
@@ -23,7 +23,7 @@ class ImageData:
         classes: Class names; a label is an index into them.
         train: The training split.
         search: The split that architectures are compared on.
-        native_size: Height and width in pixels before resizing; None when the files differ.
+        native_size: Side in pixels before resizing, or (height, width); None when files differ.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ImageData:
         train: Split,
         search: Split,
         read_test: Callable[[], Split],
-        native_size: int | None,
+        native_size: Size | None,
     ) -> None:
         """Put the splits together.
 
@@ -67,9 +67,10 @@ class ImageData:
         return int(self.train.images.shape[3])
 
     @property
-    def size(self) -> int:
-        """Height and width of the loaded images, in pixels."""
-        return int(self.train.images.shape[1])
+    def size(self) -> Size:
+        """Side of the loaded images in pixels; (height, width) where they are not square."""
+        height, width = (int(side) for side in self.train.images.shape[1:3])
+        return height if height == width else (height, width)
 
     @property
     def test_reads(self) -> int:

@@ -18,6 +18,7 @@ from edgenas.data.fashion import read_fashion_mnist
 from edgenas.data.folder import read_folder
 from edgenas.data.image_data import ImageData
 from edgenas.data.source import Source
+from edgenas.data.speech import read_log_mel, read_mfcc
 from edgenas.data.split import Split
 
 MAX_IMAGE_SIZE = 1024
@@ -26,6 +27,8 @@ _SOURCES: Mapping[str, Callable[[Path | None], Source]] = {
     "digits": lambda root: read_digits(),
     "fashion-mnist": read_fashion_mnist,
     "cifar10": read_cifar10,
+    "speech_commands": read_log_mel,
+    "speech_commands_mfcc": read_mfcc,
 }
 NAMES = tuple(_SOURCES)
 
@@ -41,7 +44,8 @@ def load_data(
     """Load a data set into a training, a search and a lazily read test split.
 
     Args:
-        name_or_path: 'digits', 'fashion-mnist', 'cifar10', or the path of an image folder
+        name_or_path: 'digits', 'fashion-mnist', 'cifar10', 'speech_commands' (log-mel features of
+            49 x 40), 'speech_commands_mfcc' (49 x 10), or the path of an image folder
             (train/<class>/*, optionally val and test beside it); './digits' is a path.
         root: The folder with the official files of a named set; 'digits' needs none.
         image_size: Height and width in pixels to bring the images to (shorter side, then the
@@ -80,6 +84,12 @@ def _check_settings(image_size: int | None, search_fraction: float | None) -> No
 def _assemble(
     name: str, source: Source, image_size: int | None, seed: int, search_fraction: float | None
 ) -> ImageData:
+    if image_size and not isinstance(source.native_size, int | None):
+        height, width = source.native_size
+        raise DataSettingError(
+            f"{name}: expected no image_size for inputs that are not square ({height} x {width}), "
+            f"got {image_size}; leave it out"
+        )
     train, search = source.train, source.search
     if search is None:
         fraction = source.search_fraction if search_fraction is None else search_fraction

@@ -6,7 +6,7 @@ Leaves reading to the readers and cutting to `load`.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgenas.data.split import Split
+from edgenas.data.split import Size, Split
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Source:
         train: What may be trained on, the search split still in it unless `search` is given.
         search: A search split of the set's own, or None.
         read_test: Reads the test split; what it reads is not in `train`.
-        native_size: Height and width in pixels of the stored images; None when they differ.
+        native_size: Side of the stored images in pixels, or (height, width); None when they differ.
         search_fraction: Share of `train` for the search split where the general rule does not fit.
     """
 
@@ -26,5 +26,5 @@ class Source:
     train: Split
     search: Split | None
     read_test: Callable[[], Split]
-    native_size: int | None
+    native_size: Size | None
     search_fraction: float | None = None

@@ -1,4 +1,4 @@
-"""One split of a data set: images and their labels, checked.
+"""One split of a data set: images, or features like images, and their labels, checked.
 
 Leaves where they come from to the readers, and how splits are cut to `cuts`.
 """
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from edgenas.data.errors import DataError
 
 Images = NDArray[np.uint8]
+Size = int | tuple[int, int]
+"""Side of a square image, or height and width of one that is none, in pixels."""
 Labels = NDArray[np.int64]
 
 
@@ -19,7 +21,7 @@ class Split:
     """Images with their labels, in a fixed order.
 
     Attributes:
-        images: uint8 [N, H, W, C], C is 1 (grey) or 3 (RGB), H equals W.
+        images: uint8 [N, H, W, C], C is 1 (grey) or 3 (RGB).
         labels: int64 [N], indices into the data set's classes.
 
     Raises:
@@ -32,10 +34,10 @@ class Split:
     def __post_init__(self) -> None:
         """Refuse what later code would misread."""
         shape = self.images.shape
-        square = len(shape) == 4 and shape[1] == shape[2] and shape[3] in (1, 3)
-        if self.images.dtype != np.uint8 or not square:
+        pictures = len(shape) == 4 and min(shape[1:]) > 0 and shape[3] in (1, 3)
+        if self.images.dtype != np.uint8 or not pictures:
             raise DataError(
-                f"expected uint8 images [N, S, S, 1 or 3], got {self.images.dtype} {list(shape)}"
+                f"expected uint8 images [N, H, W, 1 or 3], got {self.images.dtype} {list(shape)}"
             )
         if self.labels.dtype != np.int64 or self.labels.shape != shape[:1]:
             raise DataError(

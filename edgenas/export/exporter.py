@@ -34,7 +34,7 @@ from edgenas.model.calibration import Calibration
 from edgenas.model.images import Pixels, input_batches, to_codes
 from edgenas.model.subnet import BiasOverflowError, Subnet
 from edgenas.model.supernet import Supernet
-from edgenas.space.arch import Arch, ArchError
+from edgenas.space.arch import Arch, ArchError, Resolution
 from firmware_bridge.runtimes.choice import FileFormat
 from firmware_bridge.runtimes.errors import ModelRefusedError
 
@@ -96,7 +96,7 @@ class Exporter:
         if len(self.images) < 2:
             raise ExportError(f"expected >= 2 calibration images, got {len(self.images)}")
         self.folder = folder / checkpoint[:16]
-        self._batches: dict[int, Sequence[Tensor]] = {}
+        self._batches: dict[Resolution, Sequence[Tensor]] = {}
 
     def export(self, arch: Arch, file_format: FileFormat = "tflite") -> Exported:
         """The bytes of `arch`, from the cache or made now.
@@ -162,7 +162,7 @@ class Exporter:
         require_parity(parity, subnet.arch.id)
         return parity
 
-    def _calibration_batches(self, resolution: int) -> Sequence[Tensor]:
+    def _calibration_batches(self, resolution: Resolution) -> Sequence[Tensor]:
         if resolution not in self._batches:
             count = max(1, len(self.images) // CALIBRATION_BATCH)
             size = len(self.images) // count  # equal batches: statistics are averaged unweighted

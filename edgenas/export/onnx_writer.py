@@ -20,17 +20,16 @@ IR_VERSION = 8
 
 
 def onnx_model(subnet: Subnet) -> onnx.ModelProto:
-    """ONNX model with input [1, c, r, r] named `input` and output [1, classes] named `logits`."""
+    """ONNX model with input [1, c, h, w] named `input` and output [1, classes] named `logits`."""
     graph = GraphDraft()
     for layer in subnet.layers:
         _WRITERS[layer.kind](graph, subnet, layer)
     first, last = subnet.layers[0], subnet.layers[-1]
-    side = subnet.arch.resolution
     info = helper.make_tensor_value_info
     body = helper.make_graph(
         graph.nodes,
         subnet.arch.id,
-        [info(INPUT, TensorProto.FLOAT, [1, first.cin, side, side])],
+        [info(INPUT, TensorProto.FLOAT, [1, first.cin, *first.size])],
         [info(last.name, TensorProto.FLOAT, [1, last.cout])],
         graph.constants,
     )
@@ -63,8 +62,8 @@ def _write_conv(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:
     output = f"{layer.name}.linear" if layer.relu else layer.name
     graph.node(
         "Conv", [layer.inputs[0], weight, bias], output,
-        kernel_shape=[layer.kernel] * 2,
-        strides=[layer.stride] * 2,
+        kernel_shape=list(layer.kernel),
+        strides=list(layer.stride),
         group=layer.cout if layer.kind == "depthwise" else 1,
         auto_pad="SAME_UPPER",
     )  # fmt: skip
@@ -73,7 +72,10 @@ def _write_conv(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:
 
 
 def _write_add(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:
-    graph.node("Add", list(layer.inputs), layer.name)
+    output = f"{layer.name}.linear" if layer.relu else layer.name
+    graph.node("Add", list(layer.inputs), output)
+    if layer.relu:
+        graph.node("Relu", [output], layer.name)
 
 
 def _write_mean(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:

@@ -136,7 +136,7 @@ def check_qdq(model: bytes, subnet: Subnet) -> None:
 def measure_parity(
     model: bytes, subnet: Subnet, codes: Codes, file_format: FileFormat = "tflite"
 ) -> Parity:
-    """Twin against bytes on input codes [n, r, r, c]."""
+    """Twin against bytes on input codes [n, h, w, c]."""
     return compare(twin_codes(subnet, codes), run_codes(model, codes, file_format=file_format))
 
 

@@ -2,7 +2,7 @@
 
 Written node by node from the layer list, in the form that onnxruntime turns into integer kernels:
 every tensor leaves its layer through QuantizeLinear and enters the next through DequantizeLinear.
-The input is the image as a TFLite file takes it ([1, r, r, c] INT8), the output the INT8 logits. A
+The input is the image as a TFLite file takes it ([1, h, w, c] INT8), the output the INT8 logits. A
 ReLU needs no node: the zero point -128 of its tensor's quantiser cuts off what is below 0.
 """
 
@@ -40,12 +40,11 @@ def qdq_bytes(subnet: Subnet) -> bytes:
     for layer in subnet.layers:
         _write_layer(graph, subnet, layer)
     first, last = subnet.layers[0], subnet.layers[-1]
-    side = subnet.arch.resolution
     info = helper.make_tensor_value_info
     body = helper.make_graph(
         graph.nodes,
         subnet.arch.id,
-        [info(INPUT, TensorProto.INT8, [1, side, side, first.cin])],
+        [info(INPUT, TensorProto.INT8, [1, *first.size, first.cin])],
         [info(last.name, TensorProto.INT8, [1, last.cout])],
         graph.constants,
     )
@@ -115,8 +114,8 @@ def _attributes(layer: Layer) -> dict[str, object]:
     if not layer.weighted:
         return {}
     return {
-        "kernel_shape": [layer.kernel] * 2,
-        "strides": [layer.stride] * 2,
+        "kernel_shape": list(layer.kernel),
+        "strides": list(layer.stride),
         "group": layer.cout if layer.kind == "depthwise" else 1,
         "auto_pad": "SAME_UPPER",
     }

@@ -19,7 +19,7 @@ from firmware_bridge.runtimes.model import Runtime
 def run_codes(
     model: bytes, codes: Codes, threads: int = 1, file_format: FileFormat = "tflite"
 ) -> Codes:
-    """Logit codes [n, classes] of input codes [n, r, r, c], one image an invocation.
+    """Logit codes [n, classes] of input codes [n, h, w, c], one image an invocation.
 
     Raises:
         InterpreterError: no runtime is installed, or it refuses the model.

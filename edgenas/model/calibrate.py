@@ -27,7 +27,7 @@ def calibrate(net: Supernet, arch: Arch, batches: Sequence[Tensor]) -> Calibrati
     Args:
         net: the trained supernet; not changed.
         arch: the subnet.
-        batches: training images [n, channels, r, r] in [0, 1] at the subnet's resolution, all of
+        batches: training images [n, channels, h, w] in [0, 1] at the subnet's resolution, all of
             one size, prepared exactly as at deployment.
     """
     statistics = estimate_statistics(net, arch, batches)

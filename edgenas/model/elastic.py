@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgenas.space.arch import Sides
 from edgenas.space.layers import Layer, same_padding
 
 BN_EPS = 1e-5
@@ -41,23 +42,22 @@ class ElasticConv(nn.Module):
     Args:
         cin: most input channels (1 for a depthwise convolution).
         cout: most output channels.
-        kernel: largest kernel side.
+        kernel: largest height and width of the kernel.
         zero_gamma: start the BatchNorm scale at 0, so that a residual block begins as identity.
     """
 
-    def __init__(self, cin: int, cout: int, kernel: int, zero_gamma: bool = False) -> None:
+    def __init__(self, cin: int, cout: int, kernel: Sides, zero_gamma: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(cout, cin, kernel, kernel))
-        nn.init.normal_(self.weight, std=math.sqrt(2.0 / (cin * kernel * kernel)))
+        self.weight = nn.Parameter(torch.empty(cout, cin, *kernel))
+        nn.init.normal_(self.weight, std=math.sqrt(2.0 / (cin * kernel[0] * kernel[1])))
         self.gamma = nn.Parameter(torch.zeros(cout) if zero_gamma else torch.ones(cout))
         self.beta = nn.Parameter(torch.zeros(cout))
 
     def slice(self, layer: Layer) -> Tensor:
-        """The active weight [cout, cin or 1, k, k] of `layer`."""
+        """The active weight [cout, cin or 1, kh, kw] of `layer`."""
         cin = 1 if layer.kind == "depthwise" else layer.cin
-        crop = (self.weight.shape[-1] - layer.kernel) // 2
-        window = slice(crop, crop + layer.kernel)
-        return self.weight[: layer.cout, :cin, window, window]
+        rows, columns = map(_centre, self.weight.shape[2:], layer.kernel)
+        return self.weight[: layer.cout, :cin, rows, columns]
 
     def affine(self, layer: Layer) -> tuple[Tensor, Tensor]:
         """BatchNorm scale and shift, [cout] each, the scale kept away from zero."""
@@ -80,10 +80,26 @@ class ElasticLinear(nn.Module):
 
 
 def convolve(x: Tensor, weight: Tensor, layer: Layer) -> Tensor:
-    """Convolution with TensorFlow Lite's SAME padding; x [n, cin, s, s] -> [n, cout, s', s']."""
-    before, after = same_padding(layer.size, layer.kernel, layer.stride)
+    """Convolution with TensorFlow Lite's SAME padding; x [n, cin, h, w] -> [n, cout, h', w']."""
+    down, across = _padding(layer)
     groups = layer.cout if layer.kind == "depthwise" else 1
-    if before == after:
-        return F.conv2d(x, weight, None, layer.stride, before, 1, groups)
-    x = F.pad(x, (before, after, before, after))
-    return F.conv2d(x, weight, None, layer.stride, 0, 1, groups)
+    if down[0] == down[1] and across[0] == across[1]:
+        return F.conv2d(x, weight, None, layer.stride, (down[0], across[0]), 1, groups)
+    return F.conv2d(pad_same(x, layer), weight, None, layer.stride, 0, 1, groups)
+
+
+def pad_same(x: Tensor, layer: Layer) -> Tensor:
+    """The input [n, cin, h, w] with the zeros around it that SAME padding means."""
+    down, across = _padding(layer)
+    return F.pad(x, (*across, *down))
+
+
+def _padding(layer: Layer) -> tuple[Sides, Sides]:
+    """Zeros (before, after) down and across."""
+    down, across = map(same_padding, layer.size, layer.kernel, layer.stride)
+    return down, across
+
+
+def _centre(whole: int, part: int) -> slice:
+    first = (whole - part) // 2
+    return slice(first, first + part)

@@ -49,7 +49,7 @@ class Subnet:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, numerics: Numerics = Numerics.INT8) -> Tensor:
-        """Logits [n, classes] of images [n, channels, r, r] in [0, 1], in float or INT8."""
+        """Logits [n, classes] of images [n, channels, h, w] in [0, 1], in float or INT8."""
         if numerics is Numerics.INT8:
             return simulate(x, self.layers, self.folded, self.calibration)
         tensors = {INPUT: x}

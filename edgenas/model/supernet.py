@@ -34,7 +34,7 @@ RANGE_MOMENTUM = 0.99
 class Supernet(nn.Module):
     """Weights of the largest network of a space, and one activation range per tensor name.
 
-    Input is [n, channels, r, r] in [0, 1] (a pixel p becomes p / 255, so that the code of the
+    Input is [n, channels, h, w] in [0, 1] (a pixel p becomes p / 255, so that the code of the
     INT8 input tensor is p - 128), in channels_last memory format for speed.
     """
 
@@ -46,9 +46,11 @@ class Supernet(nn.Module):
         largest = space.layers(space.largest())
         residual = {layer.inputs[1] for layer in largest if layer.kind == "add"}
         self.modules_by_layer = nn.ModuleDict()
-        for layer in _largest_layers(space):
-            self.modules_by_layer[_key(layer.name)] = _module(layer, layer.name in residual)
-        self.tensors = (INPUT, *_tensor_names(space))
+        every = space.every_layer()
+        for layer in every:
+            if layer.weighted:
+                self.modules_by_layer[_key(layer.name)] = _module(layer, layer.name in residual)
+        self.tensors = (INPUT, *(layer.name for layer in every))
         self._row = {name: i for i, name in enumerate(self.tensors)}
         ranges = torch.zeros(len(self.tensors), 2)
         ranges[0] = torch.tensor(INPUT_RANGE)
@@ -62,16 +64,18 @@ class Supernet(nn.Module):
         *,
         numerics: Numerics = Numerics.INT8,
         calibration: Calibration | None = None,
+        classifier_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits [n, classes] of subnet `arch`.
 
         Args:
-            x: images [n, channels, r, r] in [0, 1], r = arch.resolution.
+            x: images [n, channels, h, w] in [0, 1], of the size that is arch.resolution.
             arch: the subnet that runs.
             numerics: float warm-up or INT8 fake quantisation.
             calibration: the subnet's own statistics and ranges, with which INT8 rounds exactly as
                 the device does and passes no gradient. Without it BatchNorm uses the batch and the
                 quantisers use the shared ranges (and learn them while training).
+            classifier_mask: factors of the classifier's inputs [n, features] (dropout in training).
         """
         if numerics is Numerics.INT8 and calibration is not None and calibration.ranges:
             layers = self.space.layers(arch)
@@ -83,6 +87,7 @@ class Supernet(nn.Module):
             numerics,
             calibration,
             learn_ranges=self.training and numerics is Numerics.INT8 and calibration is None,
+            classifier_mask=classifier_mask,
         )
         return run.logits(x)
 
@@ -124,7 +129,9 @@ class Pass:
         learn_ranges: bool = False,
         moments: dict[str, Moments] | None = None,
         observed: dict[str, tuple[Tensor, Tensor]] | None = None,
+        classifier_mask: Tensor | None = None,
     ) -> None:
+        self.classifier_mask = classifier_mask
         self.net, self.arch, self.numerics, self.calibration = net, arch, numerics, calibration
         self.learn_ranges, self.moments, self.observed = learn_ranges, moments, observed
         if learn_ranges and observed is None:
@@ -139,7 +146,7 @@ class Pass:
             self.unmet = [False] * len(self.unmet)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Run every layer; [n, channels, r, r] -> [n, classes]."""
+        """Run every layer; [n, channels, h, w] -> [n, classes]."""
         tensors = {INPUT: x}  # already on its grid: pixels are integers
         for layer in self.net.space.layers(self.arch):
             y = self._layer(layer, [tensors[name] for name in layer.inputs])
@@ -163,7 +170,8 @@ class Pass:
         return self._normalise(layer, module, y)
 
     def _linear(self, layer: Layer, module: ElasticLinear, x: Tensor) -> Tensor:
-        return F.linear(x, self._weight(module.slice(layer)), module.bias)
+        kept = x if self.classifier_mask is None else x * self.classifier_mask
+        return F.linear(kept, self._weight(module.slice(layer)), module.bias)
 
     def _normalise(self, layer: Layer, module: ElasticConv, y: Tensor) -> Tensor:
         gamma, beta = module.affine(layer)
@@ -230,24 +238,6 @@ def _extremes(y: Tensor, relu: bool) -> tuple[Tensor, Tensor]:
 
 def _key(name: str) -> str:
     return name.replace(".", "_")  # module names may not hold dots
-
-
-def _largest_layers(space: ArchSpace) -> list[Layer]:
-    return [layer for layer in space.layers(space.largest()) if layer.weighted]
-
-
-def _tensor_names(space: ArchSpace) -> list[str]:
-    """Every tensor that any subnet produces, in execution order.
-
-    A first block of stride 1 adds its input only if the widths happen to be equal, so the largest
-    network alone does not show every add.
-    """
-    names: list[str] = []
-    for layer in space.layers(space.largest()):
-        names.append(layer.name)
-        if layer.name.endswith(".project"):
-            names.append(layer.name.removesuffix("project") + "add")
-    return list(dict.fromkeys(names))
 
 
 def _module(layer: Layer, zero_gamma: bool) -> nn.Module:

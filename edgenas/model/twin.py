@@ -6,18 +6,22 @@ by number. Sums are formed here, exactly; how a sum becomes a code is `edgenas.m
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from edgenas.model import kernels
-from edgenas.model.elastic import convolve
+from edgenas.model.elastic import convolve, pad_same
 from edgenas.model.kernels import Grid
 from edgenas.model.quant import weight_codes
 from edgenas.model.subnet import Subnet
 from edgenas.space.layers import INPUT, Layer, finished_after
 
 EXACT_IN_FLOAT32 = 2**24
+LARGEST_PRODUCT = 255 * 127
 
 
 class IntegerTwin:
@@ -39,7 +43,7 @@ class IntegerTwin:
 
     @torch.no_grad()
     def __call__(self, codes: Tensor) -> Tensor:
-        """Logit codes [n, classes] (int8) of input codes [n, channels, r, r] (int8)."""
+        """Logit codes [n, classes] (int8) of input codes [n, channels, h, w] (int8)."""
         tensors = {INPUT: codes.float().contiguous(memory_format=torch.channels_last)}
         for layer in self.subnet.layers:
             tensors[layer.name] = self._layer(layer, [tensors[name] for name in layer.inputs])
@@ -55,7 +59,7 @@ class IntegerTwin:
             return kernels.add(shifted[0], shifted[1], (grids[0], grids[1]), out).float()
         if layer.kind == "mean":
             total = shifted[0].double().sum((2, 3))
-            return kernels.mean(total, layer.size**2, grids[0], out).float()
+            return kernels.mean(total, math.prod(layer.size), grids[0], out).float()
         return self._weighted(layer, shifted[0], grids[0], out)
 
     def _weighted(self, layer: Layer, x: Tensor, source: Grid, out: Grid) -> Tensor:
@@ -77,11 +81,28 @@ def _exact_product(x: Tensor, weight: Tensor, layer: Layer) -> Tensor:
     """Sum of integer products, exactly, as float32 where that holds it and float64 elsewhere.
 
     Every partial sum is a whole number; below 2^24 single precision holds them all, whatever the
-    order of summation. A dense kernel wider than 1 goes through double precision too, because a
-    library may transform it (Winograd).
+    order of summation.
     """
-    fan_in = weight[0].numel()
-    dense = layer.kind == "conv" and layer.kernel > 1
-    exact = fan_in * 255 * 127 < EXACT_IN_FLOAT32 and not dense
+    exact = layer.fan_in * LARGEST_PRODUCT < EXACT_IN_FLOAT32
+    if layer.kind == "conv" and layer.kernel != (1, 1):
+        return _sum_of_positions(x, weight, layer, torch.float32 if exact else torch.float64)
     x, weight = (x.float(), weight.float()) if exact else (x.double(), weight.double())
     return F.linear(x, weight) if layer.kind == "linear" else convolve(x, weight, layer)
+
+
+def _sum_of_positions(x: Tensor, weight: Tensor, layer: Layer, dtype: torch.dtype) -> Tensor:
+    """A dense convolution as one 1x1 convolution for each position of its kernel.
+
+    A library may transform a wider kernel (Winograd) and so leave the whole numbers; and products
+    of one position fit into single precision where the sum of all does not.
+    """
+    exact = layer.cin * LARGEST_PRODUCT < EXACT_IN_FLOAT32
+    part = torch.float32 if exact else torch.float64
+    x, weight = pad_same(x, layer).to(part), weight.to(part)
+    (rows, columns), (down, across) = layer.out_size, layer.stride
+    total = torch.zeros(len(x), layer.cout, rows, columns, dtype=dtype, device=x.device)
+    total = total.contiguous(memory_format=torch.channels_last)
+    for i, j in itertools.product(*map(range, layer.kernel)):
+        seen = x[:, :, i : i + rows * down : down, j : j + columns * across : across]
+        total += F.conv2d(seen, weight[:, :, i, j, None, None])
+    return total

@@ -10,35 +10,36 @@ from collections.abc import Sequence
 
 from edgenas.report import units
 from edgenas.report.markup import Markup, element, join
-from edgenas.space import Arch, BlockArch, StageArch
+from edgenas.space import Arch, BlockArch, Sides, StageArch, StageSpace
 
 _LOWEST_PX = 34.0
 _GROWTH_PX = 34.0
 _COLOURED_KERNELS = (1, 3, 5, 7, 9)
+_KINDS = {"mbconv": "MBConv", "fused": "fused MBConv", "resnet": "ResNet", "conv": "convolution"}
 
 
-def draw_arch(arch: Arch, stem_stride: int = 1, strides: Sequence[int] = ()) -> Markup:
+def draw_arch(arch: Arch, sizes: Sequence[Sides] = (), forms: Sequence[StageSpace] = ()) -> Markup:
     """Return the architecture from input to head, with a legend.
 
     Args:
-        stem_stride: stride of the stem.
-        strides: stride of each stage's first block; without them no side of a feature map is
-            written. Padding is SAME, so a stride halves a side and rounds up.
+        arch: what to draw.
+        sizes: (height, width) of the feature map after the stem and after each stage; without them
+            none is written.
+        forms: what the blocks of each stage are; without them all are square MBConv.
     """
     tallest = max((one.expand for stage in arch.stages for one in stage.blocks), default=1)
-    side = -(-arch.resolution // stem_stride)
-    parts = [
-        _end("input", f"{arch.resolution}×{arch.resolution}"),
-        _end("stem", f"{arch.stem} ch", f"{side}×{side}" if strides else ""),
-    ]
-    for index, stage in enumerate(arch.stages):
-        note = f"{stage.width} ch"
-        if strides:
-            side = -(-side // strides[index])
-            note = f"{note} · {side}×{side}"
-        parts.append(_draw_stage(index + 1, stage, note, tallest))
+    forms = forms or [StageSpace((8,), (1,)) for _ in arch.stages]
+    notes = [_size(size) for size in sizes] or [""] * (1 + len(arch.stages))
+    parts = [_end("input", _size(arch.sides)), _end("stem", f"{arch.stem} ch", notes[0])]
+    for index, (stage, form) in enumerate(zip(arch.stages, forms, strict=True), 1):
+        note = " · ".join(filter(None, (f"{stage.width} ch", notes[index])))
+        parts.append(_draw_stage(index, stage, form, note, tallest))
     parts.append(_end("head", f"{arch.head} ch"))
-    return join((element("div", *parts, class_="arch"), _legend(arch, bool(strides))))
+    return join((element("div", *parts, class_="arch"), _legend(arch, forms, bool(sizes))))
+
+
+def _size(sides: Sides) -> str:
+    return f"{sides[0]}×{sides[1]}"
 
 
 def _end(name: str, value: str, note: str = "") -> Markup:
@@ -51,8 +52,8 @@ def _end(name: str, value: str, note: str = "") -> Markup:
     )
 
 
-def _draw_stage(number: int, stage: StageArch, note: str, tallest: int) -> Markup:
-    blocks = [_draw_block(block, tallest) for block in stage.blocks]
+def _draw_stage(number: int, stage: StageArch, form: StageSpace, note: str, tallest: int) -> Markup:
+    blocks = [_draw_block(block, form, tallest) for block in stage.blocks]
     return element(
         "div",
         element("div", f"stage {number}", class_="stage-name"),
@@ -63,9 +64,9 @@ def _draw_stage(number: int, stage: StageArch, note: str, tallest: int) -> Marku
     )
 
 
-def _draw_block(block: BlockArch, tallest: int) -> Markup:
+def _draw_block(block: BlockArch, form: StageSpace, tallest: int) -> Markup:
     height = _LOWEST_PX + _GROWTH_PX * block.expand / tallest
-    kernel = f"{block.kernel}×{block.kernel}"
+    kernel = _size(form.spanned(block.kernel))
     colour = f"k{block.kernel}" if block.kernel in _COLOURED_KERNELS else "k-other"
     return element(
         "div",
@@ -73,15 +74,18 @@ def _draw_block(block: BlockArch, tallest: int) -> Markup:
         element("span", f"e{block.expand}"),
         class_=f"block {colour}",
         style=f"height:{height:.0f}px",
-        title=f"MBConv: kernel {kernel}, expansion {block.expand}",
+        title=f"{_KINDS[form.block]}: kernel {kernel}, expansion {block.expand}",
     )
 
 
-def _legend(arch: Arch, with_sides: bool) -> Markup:
-    depth = sum(stage.depth for stage in arch.stages)
-    sides = ", with the side of its feature map" if with_sides else ""
+def _legend(arch: Arch, forms: Sequence[StageSpace], with_sides: bool) -> Markup:
+    depths = {_KINDS[form.block]: 0 for form in forms}
+    for stage, form in zip(arch.stages, forms, strict=True):
+        depths[_KINDS[form.block]] += stage.depth
+    blocks = ", ".join(units.plural(depth, f"{name} block") for name, depth in depths.items())
+    sides = ", with the sides of its feature map" if with_sides else ""
     told = (
-        f"{units.plural(depth, 'MBConv block')} in {units.plural(len(arch.stages), 'stage')}. "
+        f"{blocks} in {units.plural(len(arch.stages), 'stage')}. "
         f"Colour: kernel. Height and e: expansion. ch: output channels of the stage{sides}."
     )
     return element("p", told, class_="note")

@@ -23,7 +23,7 @@ from edgenas.report.checks import (
     check_utc,
 )
 from edgenas.report.errors import ReportFieldError
-from edgenas.space import Arch
+from edgenas.space import Arch, StageSpace
 
 SCHEMA = "edgenas-report/1"
 
@@ -211,8 +211,9 @@ class Pick:
         golden_max_lsb: largest difference of an output code between the device and the host on
             the golden inputs; None where it was not compared.
         reason_next_lost: in words, why the runner-up was not picked.
-        stem_stride, strides: strides of the stem and of each stage's first block, as its space
-            has them; without `strides` the sides of the feature maps are not drawn.
+        sizes: (height, width) of the feature map after the stem and after each stage; without them
+            they are not drawn.
+        stages: the stages of the space that it was drawn from; without them MBConv is drawn.
     """
 
     arch_id: str
@@ -231,13 +232,15 @@ class Pick:
     sha256: str
     golden_max_lsb: int | None
     reason_next_lost: str
-    stem_stride: int = 1
-    strides: tuple[int, ...] = ()
+    sizes: tuple[tuple[int, int], ...] = ()
+    stages: tuple[StageSpace, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse figures that are not measurements."""
-        if self.strides and len(self.strides) != len(self.arch.stages):
-            raise ReportFieldError("strides", "one stride a stage, or none at all", self.strides)
+        if self.sizes and len(self.sizes) != 1 + len(self.arch.stages):
+            raise ReportFieldError("sizes", "one of the stem and one a stage, or none", self.sizes)
+        if self.stages and len(self.stages) != len(self.arch.stages):
+            raise ReportFieldError("stages", "as many as it has, or none at all", self.stages)
         for name in ("fake_quant_accuracy_test", "bytes_accuracy_test", "accuracy_search"):
             check_fraction(name, getattr(self, name))
         for name in ("latency_p50_ms", "latency_p95_ms", "latency_p95_upper_ms"):

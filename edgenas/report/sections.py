@@ -243,7 +243,7 @@ def _pick_parts(device: DeviceReport) -> Iterable[Markup]:
         yield element("p", no_pick(device))
         return
     yield element("h3", f"Picked: {pick.label}")
-    yield draw_arch(pick.arch, pick.stem_stride, pick.strides)
+    yield draw_arch(pick.arch, pick.sizes, pick.stages)
     golden = "not compared"
     if pick.golden_max_lsb is not None:
         golden = f"device and host differ by at most {units.plural(pick.golden_max_lsb, 'code')}"

@@ -72,7 +72,7 @@ def features(space: ArchSpace, arch: Arch) -> Row:
     layers = space.layers(arch)
     depthwise = sum(layer.macs for layer in layers if layer.kind == "depthwise")
     macs = sum(layer.macs for layer in layers)
-    tensors = max(layer.cin * layer.size**2 + layer.cout * layer.out_size**2 for layer in layers)
+    tensors = max(layer.in_elements + layer.out_elements for layer in layers)
     weights = space.weight_bytes(arch)
     sums = (macs, depthwise, weights, tensors, len(layers))
     return [float(x) for x in (*space.encode(arch), *sums)] + [math.log(macs), math.log(weights)]

@@ -16,7 +16,7 @@ from edgenas.search.errors import TrialError
 from edgenas.search.front import measured, preference
 from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.search.wording import in_bytes, in_ms, in_percent
-from edgenas.space import Arch
+from edgenas.space import Arch, sides_text
 
 LATENCY_SLACK = 1.05  # one measurement this far above the limit may still turn out inside
 # Codes of failures that are the candidate's doing; a lost device, for instance, is not.
@@ -200,7 +200,7 @@ def _order(finalist: Finalist) -> tuple[float, float, int, str]:
 def _ranked(
     finalist: Finalist, against: tuple[str, ...], pick: Finalist | None, budget: Budget
 ) -> Ranked:
-    label = f"r{finalist.arch.resolution} {finalist.arch.id}"
+    label = f"r{sides_text(finalist.arch.resolution)} {finalist.arch.id}"
     if finalist.sessions:
         label += f": {in_percent(finalist.sessions[0].accuracy)}"
     if against:
@@ -228,7 +228,7 @@ def _praise(pick: Finalist, budget: Budget) -> str:
     if budget.peak_memory_bytes is not None:
         costs[1] += f" <= budget {in_bytes(budget.peak_memory_bytes)}"
     accuracy = in_percent(pick.sessions[0].accuracy)
-    return f"r{pick.arch.resolution} {pick.arch.id}: {accuracy} at {', '.join(costs)}"
+    return f"r{sides_text(pick.arch.resolution)} {pick.arch.id}: {accuracy} at {', '.join(costs)}"
 
 
 def _shortfall(ordered: Sequence[Finalist], budget: Budget, smallest: Outcome | None) -> str:

@@ -1,6 +1,15 @@
 """Architectures, the spaces they are drawn from, and the layers they consist of (no torch)."""
 
-from edgenas.space.arch import Arch, ArchError, BlockArch, StageArch
+from edgenas.space.arch import (
+    Arch,
+    ArchError,
+    BlockArch,
+    Resolution,
+    Sides,
+    StageArch,
+    sides,
+    sides_text,
+)
 from edgenas.space.layers import INPUT, Layer, same_padding
 from edgenas.space.presets import PRESETS, preset
 from edgenas.space.space import ArchSpace, StageSpace
@@ -13,8 +22,12 @@ __all__ = [
     "ArchSpace",
     "BlockArch",
     "Layer",
+    "Resolution",
+    "Sides",
     "StageArch",
     "StageSpace",
     "preset",
     "same_padding",
+    "sides",
+    "sides_text",
 ]

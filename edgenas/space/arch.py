@@ -14,6 +14,11 @@ from typing import Any
 
 from edgenas.errors import EdgenasError
 
+Sides = tuple[int, int]
+"""Height and width: of a tensor in pixels, of a kernel, of a stride."""
+Resolution = int | Sides
+"""Side of a square input, or height and width of one that is none, in pixels."""
+
 
 class ArchError(EdgenasError):
     """A description of an architecture is malformed or lies outside its space."""
@@ -21,7 +26,7 @@ class ArchError(EdgenasError):
 
 @dataclass(frozen=True)
 class BlockArch:
-    """One mobile inverted bottleneck (MBConv): depthwise kernel size and expansion ratio."""
+    """One block: kernel size and expansion ratio. Of which kind it is says its space."""
 
     kernel: int
     expand: int
@@ -45,18 +50,23 @@ class Arch:
     """One subnet of an `ArchSpace`.
 
     Attributes:
-        resolution: side of the square input image, in pixels.
+        resolution: side of the square input image in pixels, or (height, width).
         stem: output channels of the stem convolution.
         stages: the stages in order.
         head: output channels of the last 1x1 convolution, before pooling.
         bits: width of weights and activations; 8 throughout this version.
     """
 
-    resolution: int
+    resolution: Resolution
     stem: int
     stages: tuple[StageArch, ...]
     head: int
     bits: int = 8
+
+    @property
+    def sides(self) -> Sides:
+        """Height and width of the input."""
+        return sides(self.resolution)
 
     @cached_property
     def id(self) -> str:
@@ -84,7 +94,7 @@ class Arch:
                 for stage in data["stages"]
             )
             return Arch(
-                int(data["resolution"]),
+                _read_resolution(data["resolution"]),
                 int(data["stem"]),
                 stages,
                 int(data["head"]),
@@ -98,9 +108,26 @@ class Arch:
             ) from error
 
     def describe(self) -> str:
-        """One line for a person: `r16 stem8 | 16: k3e2 k5e3 | ... | head64`."""
+        """One line for a person: `r16 stem8 | 16: k3e2 k5e3 | ... | head64`; `r49x40 ...`."""
         stages = " | ".join(
             f"{s.width}: " + " ".join(f"k{b.kernel}e{b.expand}" for b in s.blocks)
             for s in self.stages
         )
-        return f"r{self.resolution} stem{self.stem} | {stages} | head{self.head}"
+        return f"r{sides_text(self.resolution)} stem{self.stem} | {stages} | head{self.head}"
+
+
+def sides(resolution: Resolution) -> Sides:
+    """Height and width of an input of this resolution."""
+    return (resolution, resolution) if isinstance(resolution, int) else resolution
+
+
+def sides_text(resolution: Resolution) -> str:
+    """For a person: `16` of a square, `49x40` of another input."""
+    return str(resolution) if isinstance(resolution, int) else "x".join(map(str, resolution))
+
+
+def _read_resolution(value: Any) -> Resolution:
+    if isinstance(value, list | tuple):
+        height, width = value
+        return int(height), int(width)
+    return int(value)

@@ -52,6 +52,36 @@ PRESETS: dict[str, ArchSpace] = {
         ),
         heads=(192, 256),
     ),
+    # Dense convolutions where maps are large, depthwise ones where channels are many.
+    "cifar-mixed": ArchSpace(
+        name="cifar-mixed",
+        channels=3,
+        classes=10,
+        resolutions=(24, 28, 32),
+        stems=(8, 16),
+        stages=(
+            StageSpace((8, 16, 24), (1, 2), (3,), (1,), stride=1, block="resnet"),
+            StageSpace((24, 32, 48), (1, 2), (3,), (1,), stride=2, block="resnet"),
+            StageSpace((48, 64, 80), (1, 2), (3, 5), (2, 3, 4), stride=2),
+            StageSpace((64, 80, 96), (1, 2), (3, 5), (2, 3, 4), stride=1),
+        ),
+        heads=(96, 128),
+    ),
+    # One second of sound: the stem makes channels of all bands, kernels run along time.
+    "kws": ArchSpace(
+        name="kws",
+        channels=1,
+        classes=12,
+        resolutions=((25, 40), (33, 40), (49, 40)),
+        stems=(16, 24, 32),
+        stages=(
+            StageSpace((24, 32, 48), (1, 2), (3, 5, 9), (1,), 2, "resnet", "time"),
+            StageSpace((32, 48, 64), (1, 2, 3), (5, 7, 9), (2, 3, 4), 2, "mbconv", "time"),
+            StageSpace((48, 64, 80), (1, 2), (5, 7, 9), (2, 3, 4), 2, "mbconv", "time"),
+        ),
+        heads=(96, 128),
+        stem_axes="time",
+    ),
     "mobile": ArchSpace(
         name="mobile",
         channels=3,
@@ -70,6 +100,9 @@ PRESETS: dict[str, ArchSpace] = {
         stem_stride=2,
     ),
 }
+PRESETS["kws-mfcc"] = replace(
+    PRESETS["kws"], name="kws-mfcc", resolutions=((25, 10), (33, 10), (49, 10))
+)
 
 
 def preset(name: str, *, channels: int, classes: int) -> ArchSpace:

@@ -11,73 +11,65 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
+from typing import TypeVar, get_args
 
-from edgenas.space.arch import Arch, ArchError, BlockArch, StageArch
+from edgenas.space.arch import Arch, ArchError, BlockArch, Resolution, Sides, StageArch, sides
 from edgenas.space.layers import Layer, lower
+from edgenas.space.stage import (
+    Axes,
+    StageSpace,
+    StemSpace,
+    check_choices,
+    check_named,
+    check_widths,
+    spanned,
+)
 
-WIDTH_STEP = 8
-_Choose = Callable[[Sequence[int]], int]
+__all__ = ["ArchSpace", "StageSpace"]
 
-
-@dataclass(frozen=True)
-class StageSpace:
-    """The choices of one stage; all tuples ascend.
-
-    Attributes:
-        widths: output channels, multiples of 8.
-        depths: numbers of blocks.
-        kernels: depthwise kernel sizes.
-        expands: expansion ratios.
-        stride: stride of the stage's first block.
-    """
-
-    widths: tuple[int, ...]
-    depths: tuple[int, ...]
-    kernels: tuple[int, ...] = (3, 5, 7)
-    expands: tuple[int, ...] = (2, 3, 4)
-    stride: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("widths", "depths", "kernels", "expands"):
-            _check_choices(f"stage {name}", getattr(self, name))
-        _check_widths("stage widths", self.widths)
-        if self.stride < 1:
-            raise ArchError(f"stage stride: expected >= 1, got {self.stride}")
-        if any(k % 2 == 0 for k in self.kernels):
-            raise ArchError(f"stage kernels: expected odd sizes, got {self.kernels}")
+_Gene = TypeVar("_Gene")
 
 
 @dataclass(frozen=True)
 class ArchSpace:
-    """A space of MBConv networks with elastic resolution, width, depth, kernel and expansion.
+    """A space of networks with elastic resolution, width, depth, kernel and expansion.
 
     Attributes:
         name: name of the preset or of the user's own space.
         channels: channels of the input image.
         classes: number of classes.
-        resolutions: input sides in pixels.
+        resolutions: input sides in pixels, or (height, width) where inputs are not square.
         stems: output channels of the stem.
         stages: the stages in order.
         heads: output channels of the last 1x1 convolution.
         stem_stride: stride of the stem.
+        stem_kernel: kernel size of the stem.
+        stem_axes: both: the stem is a square convolution. time: its window spans the whole width
+            of the input, which so becomes channels; kernel and stride are along the height.
     """
 
     name: str
     channels: int
     classes: int
-    resolutions: tuple[int, ...]
+    resolutions: tuple[Resolution, ...]
     stems: tuple[int, ...]
     stages: tuple[StageSpace, ...]
     heads: tuple[int, ...]
     stem_stride: int = 1
+    stem_kernel: int = 3
+    stem_axes: Axes = "both"
 
     def __post_init__(self) -> None:
-        _check_choices("resolutions", self.resolutions)
+        _check_resolutions(self.resolutions, self.stem_axes)
         for name in ("stems", "heads"):
-            _check_choices(name, getattr(self, name))
-            _check_widths(name, getattr(self, name))
+            check_choices(name, getattr(self, name))
+            check_widths(name, getattr(self, name))
+        check_named("stem axes", self.stem_axes, get_args(Axes))
         if self.stem_stride < 1:
             raise ArchError(f"stem stride: expected >= 1, got {self.stem_stride}")
+        if self.stem_kernel < 1 or self.stem_kernel % 2 == 0:
+            raise ArchError(f"stem kernel: expected an odd size, got {self.stem_kernel}")
         if self.channels < 1 or self.classes < 2 or not self.stages:
             raise ArchError(
                 f"space {self.name}: expected >= 1 channel, >= 2 classes and >= 1 stage, got "
@@ -96,7 +88,7 @@ class ArchSpace:
 
     def sample(self, rng: random.Random) -> Arch:
         """Every choice uniform and independent (SPOS)."""
-        return self._draw(lambda choices: rng.choice(choices))
+        return self._draw(rng.randrange)
 
     def sample_by_size(self, rng: random.Random) -> Arch:
         """A draw whose *total size* is spread out: one rate p ~ U(0,1) rules all its choices.
@@ -105,9 +97,7 @@ class ArchSpace:
         is binomial(n - 1, p), so small and large networks are as likely as medium ones.
         """
         p = rng.random()
-        return self._draw(
-            lambda choices: choices[sum(rng.random() < p for _ in range(len(choices) - 1))]
-        )
+        return self._draw(lambda count: sum(rng.random() < p for _ in range(count - 1)))
 
     def check(self, arch: Arch) -> Arch:
         """Return `arch` if it belongs to this space.
@@ -154,7 +144,7 @@ class ArchSpace:
     def crossover(self, left: Arch, right: Arch, rng: random.Random) -> Arch:
         """Uniform crossover: each gene from either parent; blocks that one lacks from the other."""
 
-        def pick(a: int, b: int) -> int:
+        def pick(a: _Gene, b: _Gene) -> _Gene:
             return a if rng.random() < 0.5 else b
 
         stages = []
@@ -174,7 +164,8 @@ class ArchSpace:
 
     def encode(self, arch: Arch) -> tuple[int, ...]:
         """Masked ordinals: the values themselves, 0 for the genes of blocks that are absent."""
-        row = [arch.resolution, arch.stem, arch.head]
+        squares = all(isinstance(resolution, int) for resolution in self.resolutions)
+        row = [*arch.sides[: 1 if squares else 2], arch.stem, arch.head]
         for stage, choices in zip(arch.stages, self.stages, strict=True):
             row += [stage.width, stage.depth]
             for i in range(choices.depths[-1]):
@@ -182,7 +173,7 @@ class ArchSpace:
                 row += [block.kernel, block.expand] if block else [0, 0]
         return tuple(row)
 
-    def restrict(self, **choices: tuple[int, ...]) -> ArchSpace:
+    def restrict(self, **choices: tuple[Resolution, ...]) -> ArchSpace:
         """A subspace with fewer resolutions, stems or heads.
 
         Raises:
@@ -199,6 +190,21 @@ class ArchSpace:
         """The layers of `arch`, in execution order."""
         return _lowered(self, arch)
 
+    def every_layer(self) -> tuple[Layer, ...]:
+        """Each layer that some subnet has, as large as any needs it, in execution order.
+
+        The largest subnet alone does not show every addition and shortcut: they depend on shapes.
+        """
+        return _lower(self, self.largest(), everything=True)
+
+    def map_sizes(self, arch: Arch) -> tuple[Sides, ...]:
+        """Height and width of the feature map after the stem and after each stage."""
+        layers, ends = self.layers(arch), ["stem"]
+        for index, stage in enumerate(arch.stages):
+            block = f"s{index}.b{stage.depth - 1}."
+            ends.append([layer.name for layer in layers if layer.name.startswith(block)][-1])
+        return tuple(layer.out_size for layer in layers if layer.name in ends)
+
     def macs(self, arch: Arch) -> int:
         """Multiply-accumulates of one inference."""
         return sum(layer.macs for layer in self.layers(arch))
@@ -210,9 +216,14 @@ class ArchSpace:
     # --- helpers -------------------------------------------------------------------------------
 
     def _corner(self, index: int) -> Arch:
-        return self._draw(lambda choices: choices[index])
+        return self._draw(lambda count: index)
 
-    def _draw(self, choose: _Choose) -> Arch:
+    def _draw(self, index_of: Callable[[int], int]) -> Arch:
+        """An architecture; `index_of` says which one of so many choices to take."""
+
+        def choose(choices: Sequence[_Gene]) -> _Gene:
+            return choices[index_of(len(choices))]
+
         stages = []
         resolution, stem = choose(self.resolutions), choose(self.stems)
         for stage in self.stages:
@@ -224,7 +235,7 @@ class ArchSpace:
         return Arch(resolution, stem, tuple(stages), choose(self.heads))
 
     def _redraw(self, arch: Arch, rng: random.Random, rate: float) -> Arch:
-        def maybe(value: int, choices: Sequence[int]) -> int:
+        def maybe(value: _Gene, choices: Sequence[_Gene]) -> _Gene:
             return rng.choice(choices) if rng.random() < rate else value
 
         stages = []
@@ -248,7 +259,7 @@ class ArchSpace:
             maybe(arch.head, self.heads),
         )
 
-    def _expect(self, what: str, got: int, choices: tuple[int, ...]) -> None:
+    def _expect(self, what: str, got: Resolution, choices: tuple[Resolution, ...]) -> None:
         if got not in choices:
             raise ArchError(
                 f"space {self.name}: expected {what} among {choices}, got {got}; "
@@ -258,20 +269,30 @@ class ArchSpace:
 
 @lru_cache(maxsize=4096)
 def _lowered(space: ArchSpace, arch: Arch) -> tuple[Layer, ...]:
+    return _lower(space, arch, everything=False)
+
+
+def _lower(space: ArchSpace, arch: Arch, *, everything: bool) -> tuple[Layer, ...]:
+    width = arch.sides[1]
+    kernel = spanned(space.stem_kernel, space.stem_axes, across=width)
+    stride = spanned(space.stem_stride, space.stem_axes, across=width)
     return lower(
         arch,
         channels=space.channels,
         classes=space.classes,
-        stem_stride=space.stem_stride,
-        strides=tuple(stage.stride for stage in space.stages),
+        stem=StemSpace(space.stems, kernel, stride),
+        stages=space.stages,
+        everything=everything,
     )
 
 
-def _check_choices(name: str, values: tuple[int, ...]) -> None:
-    if not values or list(values) != sorted(set(values)) or values[0] < 1:
-        raise ArchError(f"{name}: expected ascending distinct positive integers, got {values}")
-
-
-def _check_widths(name: str, values: tuple[int, ...]) -> None:
-    if any(v % WIDTH_STEP for v in values):
-        raise ArchError(f"{name}: expected multiples of {WIDTH_STEP}, got {values}")
+def _check_resolutions(values: tuple[Resolution, ...], stem_axes: Axes) -> None:
+    pairs = [sides(value) for value in values]
+    ascends = all(a[0] <= b[0] and a[1] <= b[1] and a != b for a, b in pairwise(pairs))
+    if not pairs or not ascends or min(pairs[0]) < 1:
+        raise ArchError(f"resolutions: expected ascending distinct positive sizes, got {values}")
+    for value in values:
+        if not isinstance(value, int) and value[0] == value[1]:
+            raise ArchError(f"resolutions: expected {value[0]} for a square, got {value}")
+    if stem_axes == "time" and len({width for _, width in pairs}) > 1:
+        raise ArchError(f"resolutions: expected one width for a stem that spans it, got {values}")

@@ -1,17 +1,62 @@
 """Training batches as a function of the step number alone.
 
 Order and augmentation follow from (seed, step): there is no loader state to save, and a resumed
-run sees exactly the images that the unbroken run would have seen.
+run sees exactly the images that the unbroken run would have seen. What augmentation does to pixels
+is `edgenas.train.augment`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edgenas.model.images import Pixels
+from edgenas.train.augment import cut_out, flipped, mixed, shifted
 
 Labels = npt.NDArray[np.int64]
+MIX = 1  # tells the generator of mixup from that of the other augmentation
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to the images of a batch.
+
+    Attributes:
+        shift: largest translation as a share of the side.
+        flip: mirror left-right at random.
+        cutout: side of the square that is painted over, as a share of the image side.
+        mixup: both parameters of the Beta distribution that the shares of blended images come
+            from; 0 blends nothing.
+        shift_axes: `both`, or `time` for the first axis alone.
+    """
+
+    shift: float = 0.0
+    flip: bool = False
+    cutout: float = 0.0
+    mixup: float = 0.0
+    shift_axes: str = "both"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        images: uint8 [batch, h, w, c].
+        labels: int64 [batch].
+        others: labels of the images blended in, [batch]; equal to `labels` without mixup.
+        share: how much of each image is its own, 0.5 to 1.
+        rows: of the training split, int64 [batch].
+    """
+
+    images: Pixels
+    labels: Labels
+    others: Labels
+    share: float
+    rows: Labels
 
 
 class Batches:
@@ -21,44 +66,61 @@ class Batches:
         images: uint8 [n, h, w, c].
         labels: int64 [n].
         batch: images a step; what is left of an epoch is dropped (the order changes every epoch).
-        shift: largest translation as a share of the side; what is uncovered repeats the border.
-        flip: mirror left-right at random.
+        augmentation: what happens to them.
         seed: of order and augmentation.
+        order: rows [n] of an epoch, where not every image shall come once; its state is its own.
     """
 
     def __init__(
-        self, images: Pixels, labels: Labels, batch: int, shift: float, flip: bool, seed: int
+        self,
+        images: Pixels,
+        labels: Labels,
+        batch: int,
+        augmentation: Augmentation,
+        seed: int,
+        order: Callable[[int], Labels] | None = None,
     ) -> None:
         self.images, self.labels, self.batch = images, labels, batch
-        self.shift, self.flip, self.seed = shift, flip, seed
+        self.augmentation, self.seed = augmentation, seed
+        self._order_of = order or self._permutation
         self._epoch = -1
-        self._order: npt.NDArray[np.int64] = np.arange(0)
+        self._order: Labels = np.arange(0)
 
     @property
     def per_epoch(self) -> int:
         """Whole batches in one pass over the split."""
         return len(self.images) // self.batch
 
-    def at(self, step: int) -> tuple[Pixels, Labels]:
-        """Images [batch, h, w, c] and labels [batch] of `step`."""
+    def at(self, step: int) -> Batch:
+        """The batch of `step`."""
         epoch, number = divmod(step, self.per_epoch)
         if epoch != self._epoch:
-            self._order = np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
-            self._epoch = epoch
+            self._order, self._epoch = self._order_of(epoch), epoch
         rows = self._order[number * self.batch : (number + 1) * self.batch]
-        rng = np.random.default_rng((self.seed, epoch, number))
-        return self._augment(self.images[rows], rng), self.labels[rows]
+        images = self._augment(self.images[rows], np.random.default_rng((self.seed, epoch, number)))
+        return self._mix(images, rows, np.random.default_rng((self.seed, epoch, number, MIX)))
+
+    def _permutation(self, epoch: int) -> Labels:
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
 
     def _augment(self, images: Pixels, rng: np.random.Generator) -> Pixels:
-        n, h, w, _ = images.shape
-        reach = round(self.shift * h)
-        if reach:
-            padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), "edge")
-            tops, lefts = rng.integers(0, 2 * reach + 1, (2, n))
-            rows = tops[:, None] + np.arange(h)
-            columns = lefts[:, None] + np.arange(w)
-            images = padded[np.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
-        if self.flip:
-            mirrored = rng.random(n) < 0.5
-            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
+        wanted, (_, h, w, _) = self.augmentation, images.shape
+        reach = (round(wanted.shift * h), round(wanted.shift * w))
+        if wanted.shift_axes == "time":
+            reach = (reach[0], 0)
+        if any(reach):
+            images = shifted(images, reach, rng)
+        if wanted.flip:
+            images = flipped(images, rng)
+        if wanted.cutout:
+            images = cut_out(images, wanted.cutout, rng)
         return images
+
+    def _mix(self, images: Pixels, rows: Labels, rng: np.random.Generator) -> Batch:
+        labels = self.labels[rows]
+        if not self.augmentation.mixup:
+            return Batch(images, labels, labels, 1.0, rows)
+        drawn = rng.beta(self.augmentation.mixup, self.augmentation.mixup)
+        share = float(max(drawn, 1 - drawn))
+        partner = rng.permutation(len(rows))
+        return Batch(mixed(images, images[partner], share), labels, labels[partner], share, rows)

@@ -1,8 +1,8 @@
 """Checkpoints: everything that training needs to go on, replaced atomically.
 
 Order of data, augmentation and drawn architectures follow from the step number, so weights, ranges,
-optimiser state and the step are the whole state. Only tensors and plain values are stored and
-loaded (`weights_only`): a checkpoint cannot run code.
+optimiser state, what samplers and guards remember and the step are the whole state. Only tensors
+and plain values are stored and loaded (`weights_only`): a checkpoint cannot run code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import io
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,14 @@ class Checkpoint:
         space: of the supernet.
         recipe: of the run.
         data: fingerprint of the data set.
-        weights: state of the supernet.
+        weights: state of the supernet that is evaluated and exported: where the run averages its
+            weights, the average.
         optimiser: state of the optimiser.
         typical_loss: moving average of the largest subnet's loss, in nats; inf before any step.
         skips: steps lately not taken because loss or gradient were unusable, fading out.
+        live: the weights under training, where they are others than `weights` and do not follow
+            from them and the optimiser's state.
+        memory: what sampler, guards and clipping remember, by name; plain values and tensors.
     """
 
     step: int
@@ -57,6 +61,8 @@ class Checkpoint:
     optimiser: dict[str, Any]
     typical_loss: float = math.inf
     skips: float = 0.0
+    live: dict[str, Tensor] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -96,6 +102,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True)
         "optimiser": checkpoint.optimiser,
         "typical_loss": checkpoint.typical_loss,
         "skips": checkpoint.skips,
+        "live": checkpoint.live,
+        "memory": checkpoint.memory,
         "sha256": _digest(_tensors(checkpoint)),
     }
     buffer = io.BytesIO()  # so that a full disk meets our own write, not torch's
@@ -158,6 +166,8 @@ def _from_body(body: dict[str, Any]) -> Checkpoint:
         body["optimiser"],
         float(body.get("typical_loss", math.inf)),
         float(body.get("skips", 0.0)),
+        body.get("live", {}),
+        body.get("memory", {}),
     )
     found = _digest(_tensors(checkpoint))
     if body.get("sha256", found) != found:
@@ -168,10 +178,23 @@ def _from_body(body: dict[str, Any]) -> Checkpoint:
 def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Every tensor of a checkpoint by name, those of the optimiser included."""
     tensors = dict(checkpoint.weights)
+    tensors |= {f"live {name}": value for name, value in checkpoint.live.items()}
     for index, state in checkpoint.optimiser["state"].items():
         values = {f"optimiser {index} {name}": value for name, value in state.items()}
         tensors |= {name: v for name, v in values.items() if isinstance(v, Tensor)}
-    return tensors
+    return tensors | dict(_tensors_within(checkpoint.memory, "memory"))
+
+
+def _tensors_within(value: object, name: str) -> Iterator[tuple[str, Tensor]]:
+    """The tensors in nested dicts, lists and tuples, by their path."""
+    if isinstance(value, Tensor):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _tensors_within(inner, f"{name} {key}")
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _tensors_within(inner, f"{name} {index}")
 
 
 def _digest(weights: dict[str, Tensor]) -> str:

@@ -1,62 +1,42 @@
-"""The training loop: sandwich rule, in-place distillation, INT8 for every subnet.
+"""The training loop: every step draws subnets, adds up their gradients and moves the weights once.
 
-One visible loop. Which subnets run is `edgenas.train.sampler`, what is lost
-`edgenas.train.losses`, what is seen `edgenas.train.batches`, what is kept
-`edgenas.train.checkpoint`; showing progress is the caller's (`on_step`).
+One visible loop. Which subnets run is `edgenas.train.samplers`, what is lost
+`edgenas.train.objective`, what is seen `edgenas.train.batches`, how fast `edgenas.train.pace`, what
+is held `edgenas.train.state`, what is kept `edgenas.train.keeping`, when it has gone wrong
+`edgenas.train.guards`; showing progress is the caller's (`on_step`, `on_note`).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from edgenas.errors import EdgenasError
 from edgenas.model.images import Pixels, to_input
-from edgenas.model.numerics import Numerics
-from edgenas.model.supernet import Pass, Supernet
+from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
-from edgenas.train.batches import Batches, Labels
-from edgenas.train.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    disk_errors,
-    load_checkpoint,
-    save_checkpoint,
-)
+from edgenas.train.batches import Labels
+from edgenas.train.checkpoint import Checkpoint, load_checkpoint
+from edgenas.train.dropout import dropout_mask, dropout_share
+from edgenas.train.gradients import Role, Trained, add_gradient, add_measured_gradient
+from edgenas.train.guards import TrainingDivergedError
 from edgenas.train.interrupts import interrupts_held
-from edgenas.train.losses import distillation_loss, label_loss
+from edgenas.train.judging import at_most, subnet_loss
+from edgenas.train.keeping import Keeper, check_same_run
+from edgenas.train.losses import label_loss
+from edgenas.train.metrics import StepReport, read_metrics, training_seconds
+from edgenas.train.objective import Lesson, Objective
+from edgenas.train.observing import observe_ranges
+from edgenas.train.optimisers import set_pace
 from edgenas.train.recipe import Recipe
-from edgenas.train.sampler import Sampler, Sandwich
+from edgenas.train.samplers import build_sampler, row_scores
+from edgenas.train.sorting import mover, sort_channels
+from edgenas.train.state import State, Task, teachers_of
 
-OBSERVER_BATCHES = 20
-DURABLE_EVERY_S = 30.0
-SKIPS_ALLOWED = 10
-
-
-class TrainingDivergedError(EdgenasError):
-    """The loss left the finite numbers again and again."""
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one step did; losses in nats, the last three as means over their subnets."""
-
-    step: int
-    steps: int
-    phase: str
-    rate: float
-    loss_largest: float
-    loss_smallest: float
-    loss_random: float
-    images_per_s: float
-    skipped: bool
+__all__ = ["StepReport", "TrainingDivergedError", "read_metrics", "train", "training_seconds"]
 
 
 def train(
@@ -67,7 +47,9 @@ def train(
     folder: Path,
     data: str,
     *,
+    cost: Callable[[Arch], float] | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> Checkpoint:
     """Train a supernet, or go on with the one in `folder`.
 
@@ -76,238 +58,235 @@ def train(
         images: training split, uint8 [n, h, w, c].
         labels: int64 [n].
         recipe: how to train.
-        folder: receives `checkpoint.pt` and `metrics.jsonl`.
+        folder: receives `checkpoint.pt`, `metrics.jsonl`, `tensorboard/`, and while it trains
+            `good.pt`.
         data: fingerprint of the data set, to refuse mixing runs.
+        cost: what samplers make their cost bins of; None means multiply-accumulates.
         on_step: called after every step.
+        on_note: told, in a sentence, what a person should know.
 
     Raises:
         CheckpointError: `folder` holds another run or a damaged one, or cannot be written; earlier
             checkpoints stay.
-        TrainingDivergedError: the loss does not stay finite.
+        SamplerError, TeacherError: sampler or teachers do not fit the run.
+        TrainingDivergedError: the run goes wrong again and again, at lower and lower rates.
     """
-    run = _Run(space, images, labels, recipe, folder, data)
+    run = _Run(Task(space, images, labels, recipe, data, cost, on_note), folder, on_note)
     run.resume()
     try:
-        while run.step < run.steps:
+        while run.state.step < run.task.steps:
             with interrupts_held():
                 report = run.advance()
-                run.record(report)  # first: a line without its checkpoint is cut off on resume
-                run.save_if_due()
+                run.keeper.record(report)  # first: a line without its checkpoint is cut off later
+                run.look_after()
+                run.keeper.save_if_due(run.state.step, run.state.checkpoint)
             on_step(report)
     finally:
         run.save_last()  # Ctrl-C keeps the last whole step
-    return load_checkpoint(folder / "checkpoint.pt")
+    run.keeper.finish()
+    return load_checkpoint(run.keeper.path)
 
 
 class _Run:
-    """Everything that one training run holds."""
+    """One training run: its state, its files, its teachers."""
 
-    def __init__(
-        self,
-        space: ArchSpace,
-        images: Pixels,
-        labels: Labels,
-        recipe: Recipe,
-        folder: Path,
-        data: str,
-    ) -> None:
-        torch.manual_seed(recipe.seed)
-        self.recipe, self.folder, self.data = recipe, folder, data
-        self.device = _training_device()
-        self.net = Supernet(space).to(self.device).train()
-        self.optimiser = _optimiser(self.net, recipe)
-        self.sampler: Sampler = Sandwich(space, recipe.random_subnets, recipe.seed)
-        self.batches = Batches(images, labels, recipe.batch, recipe.shift, recipe.flip, recipe.seed)
-        self.steps = recipe.steps(len(images))
-        self.step = 0
-        self._whole = True  # whether weights, momentum and ranges all belong to `step`
-        self._kept, self._durable_at = (-1, False), time.monotonic()
-        self._typical_loss, self._skips = math.inf, 0.0
+    def __init__(self, task: Task, folder: Path, on_note: Callable[[str], None]) -> None:
+        self.task, self.recipe, self.on_note = task, task.recipe, on_note
+        self.keeper = Keeper(folder, task.recipe.checkpoint_every, task.recipe.batch)
+        self.largest, self.smallest = task.space.largest(), task.space.smallest()
+        self._take(State(task))
+        self._whole = True  # whether weights, momentum and ranges all belong to the step
+
+    def _take(self, state: State) -> None:
+        """Go on with `state`."""
+        self.state = state
+        self.objective = Objective(self.recipe, teachers_of(state), state.device)
 
     # --- one step ------------------------------------------------------------------------------
 
     def advance(self) -> StepReport:
         """Run one optimiser step."""
-        began, self._whole = time.perf_counter(), False
-        if self.step == self._float_steps:
-            self._observe_ranges()
-        ranges = self.net.ranges.clone()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
-        numerics = Numerics.FLOAT if self.step < self._float_steps else Numerics.INT8
-        losses = self._backward(numerics)
-        skipped = not self._apply(losses[0])
+        state, began, self._whole = self.state, time.perf_counter(), False
+        self._prepare()
+        ranges = state.net.ranges.clone()
+        trained = self._train_subnets()
+        skipped = not self._move_weights(trained)
         if skipped:  # its activations may have been anything, NaN included
-            self.net.ranges.copy_(ranges)
-        self.step, self._whole = self.step + 1, True
-        others = losses[2:] or [math.nan]
-        return StepReport(
-            self.step, self.steps, numerics.value, self.optimiser.param_groups[0]["lr"],
-            losses[0], losses[1], sum(others) / len(others),
-            self.recipe.batch / (time.perf_counter() - began), skipped,
-        )  # fmt: skip
+            state.net.ranges.copy_(ranges)
+        else:
+            self._tell(trained)
+        state.step, self._whole = state.step + 1, True
+        return self._report(trained, skipped, time.perf_counter() - began)
 
-    def _backward(self, numerics: Numerics) -> list[float]:
-        """Sum the gradients of all subnets of this step; their losses."""
-        images, labels = self.batches.at(self.step)
-        target = torch.from_numpy(labels).to(self.device)
-        self.optimiser.zero_grad(set_to_none=True)
-        teacher: Tensor | None = None
-        losses = []
-        for arch in self.sampler.draw(self.step):
-            x = to_input(images, arch.resolution).to(self.device)
-            logits = self.net(x, arch, numerics=numerics)
-            if teacher is None:
-                teacher = logits.detach()
-                loss = label_loss(logits, target, self.recipe.label_smoothing)
+    def _prepare(self) -> None:
+        """What is due before the step: first ranges, sorted channels, the rate."""
+        state, pace, step = self.state, self.task.pace, self.state.step
+        if step == pace.float_steps:
+            every_kind = build_sampler("sandwich", self.task.setting(state.judge))
+            observe_ranges(state.net, self.task.batches(), every_kind)
+        if step in state.sampler.sort_steps:
+            average = state.average.net if state.average else None
+            sort_channels(state.net, mover(state.net, state.optimiser, average))
+        rate = pace.rate(step) * state.guards.rate_factor
+        set_pace(state.optimiser, rate, pace.momentum(step) if self.recipe.momentum_dip else None)
+
+    def _train_subnets(self) -> list[Trained]:
+        """Draw the subnets of this step and sum up their gradients."""
+        state, step = self.state, self.state.step
+        batch, resolution = state.batches.at(step), self.task.pace.resolution(step)
+        numerics = self.task.pace.numerics(step)
+        state.judge.attend(batch, numerics, resolution)
+        lesson = self.objective.lesson(batch, numerics, resolution)
+        draws = state.sampler.draw(step)
+        if "frozen" in self.recipe.teachers and any(d.arch != self.largest for d in draws):
+            state.frozen.freeze(state.net, numerics)
+        state.optimiser.zero_grad(set_to_none=True)
+        trained: list[Trained] = []
+        for number, draw in enumerate(draws):
+            role = self._role(draw.arch, trained)
+            logits = self._answer(draw.arch, lesson, number)
+            loss = lesson.loss(logits, largest=role == "largest", learns_from=draw.learns_from)
+            if state.sampler.wants_norms:
+                norms = add_measured_gradient(state.net, draw.arch, loss, draw.weight)
             else:
-                loss = distillation_loss(logits, teacher)
-            loss.backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.item())
-        return losses
+                norms = add_gradient(loss, draw.weight)
+            plain = label_loss(logits.detach(), lesson.labels, 0.0).item()
+            trained.append(Trained(draw.arch, role, loss.item(), plain, norms))
+            if number == 0 and state.sampler.rows:
+                self._row_scores = (batch.rows, row_scores(logits, lesson.labels))
+        return trained
 
-    def _apply(self, loss: float) -> bool:
+    def _answer(self, arch: Arch, lesson: Lesson, number: int) -> Tensor:
+        """Logits of a subnet in this step, at the step's resolution at most."""
+        batch, fitting = lesson.batch, at_most(arch, lesson.resolution)
+        x = to_input(batch.images, fitting.resolution).to(self.state.device)
+        share = dropout_share(self.recipe, self.task.space, arch)
+        seed = (self.recipe.seed, self.state.step, number)
+        mask = dropout_mask(share, len(x), self.task.space, fitting, seed)
+        logits: Tensor = self.state.net(
+            x, fitting, numerics=lesson.numerics,
+            classifier_mask=None if mask is None else mask.to(x.device),
+        )  # fmt: skip
+        return logits
+
+    def _role(self, arch: Arch, before: Sequence[Trained]) -> Role:
+        """Of a subnet in its step; drawn again at random, an extreme one is like any other."""
+        if any(one.arch == arch for one in before):
+            return "other"
+        if arch == self.largest:
+            return "largest"
+        return "smallest" if arch == self.smallest else "other"
+
+    def _move_weights(self, trained: Sequence[Trained]) -> bool:
         """Clip and step, unless loss or gradient are unusable; whether the step was taken."""
-        norm = nn.utils.clip_grad_norm_(self.net.parameters(), self.recipe.clip_norm).item()
-        if math.isfinite(loss) and math.isfinite(norm) and loss < 10 * self._typical_loss:
-            self.optimiser.step()
-            old = loss if math.isinf(self._typical_loss) else self._typical_loss
-            self._typical_loss = 0.98 * old + 0.02 * loss
-            self._skips = max(0.0, self._skips - 0.1)
-            return True
-        self._skips += 1
-        if self._skips > SKIPS_ALLOWED:
-            raise TrainingDivergedError(
-                f"step {self.step}: expected a finite loss near {self._typical_loss:.3g}, got "
-                f"{loss:.3g} (gradient norm {norm:.3g}) again and again; lower the rate "
-                f"(`--rate {self.recipe.rate / 2:g}`) and start in a fresh folder"
-            )
-        return False
+        state = self.state
+        norm = state.clip.apply(state.net.parameters())
+        by_labels = any(one.role == "largest" for one in trained)
+        margin = 0.0 if by_labels else math.log(self.task.space.classes)
+        if not state.guards.usable(_leading_loss(trained), norm, margin):
+            return False
+        state.clip.remember(norm)
+        state.optimiser.step()
+        if state.average:
+            state.average.update(state.net, state.step)
+        return True
 
-    @torch.no_grad()
-    def _observe_ranges(self) -> None:
-        """Begin INT8 with the extremes over a few float batches of all kinds of subnets."""
-        for number in range(OBSERVER_BATCHES):
-            drawn = self.sampler.draw(number)
-            arch = drawn[number % len(drawn)]
-            images, _ = self.batches.at(number)
-            seen: dict[str, tuple[Tensor, Tensor]] = {}
-            x = to_input(images, arch.resolution).to(self.device)
-            Pass(self.net, arch, Numerics.FLOAT, None, observed=seen).logits(x)
-            for name, (lo, hi) in seen.items():
-                row = self.net.ranges[self.net.row(name)]
-                row[0], row[1] = torch.minimum(row[0], lo), torch.maximum(row[1], hi)
+    def _tell(self, trained: list[Trained]) -> None:
+        """Let the sampler learn from a step that was taken."""
+        state = self.state
+        for one in trained:
+            state.sampler.tell(state.step, one.arch, one.label_loss, one.norms)
+            state.guards.seen += one.role == "smallest"
+        if state.sampler.rows:
+            state.sampler.rows.tell(*self._row_scores)
 
-    # --- schedule ------------------------------------------------------------------------------
+    def _report(self, trained: list[Trained], skipped: bool, seconds: float) -> StepReport:
+        step, rate = self.state.step, self.state.optimiser.param_groups[0]["lr"]
+        return StepReport(
+            step=step,
+            steps=self.task.steps,
+            phase=self.task.pace.numerics(step - 1).value,
+            rate=rate,
+            loss_largest=_mean_loss(trained, "largest"),
+            loss_smallest=_mean_loss(trained, "smallest"),
+            loss_random=_mean_loss(trained, "other"),
+            images_per_s=self.recipe.batch / seconds,
+            skipped=skipped,
+        )
 
-    @property
-    def _float_steps(self) -> int:
-        return min(round(self.recipe.float_share * self.steps), self.steps - 1)
+    # --- between steps -------------------------------------------------------------------------
 
-    def _rate(self) -> float:
-        """Linear warm-up, then cosine to 0 over the rest."""
-        warm = max(1, round(self.recipe.warmup * self.steps))
-        if self.step < warm:
-            return self.recipe.rate * (self.step + 1) / warm
-        done = (self.step - warm) / max(1, self.steps - warm)
-        return self.recipe.rate * 0.5 * (1 + math.cos(math.pi * done))
+    def look_after(self) -> None:
+        """Keep the state if it is good, go back to the last good one if it has gone wrong.
+
+        Raises:
+            TrainingDivergedError: the run has gone back too often.
+        """
+        self._whole = False
+        state, guards = self.state, self.state.guards
+        why = None
+        if guards.lost:
+            why = guards.why_lost(state.step)
+        elif state.step % self.task.check_every == 0:
+            why = self._look_at_smallest()
+            if why is None and guards.skips < 1 and state.step < self.task.steps:
+                self.keeper.save_good(state.checkpoint())
+        if why is not None:
+            self._go_back(why)
+        self._whole = True
+
+    def _look_at_smallest(self) -> str | None:
+        """What is wrong with the smallest subnet, if most steps since the last look trained it."""
+        state, guards = self.state, self.state.guards
+        seen, guards.seen = guards.seen, 0
+        if 2 * seen < self.task.check_every:
+            return None
+        numerics = self.task.pace.numerics(state.step - 1)
+        images, labels = self.task.watched
+        loss = subnet_loss(state.net, self.smallest, images, labels, numerics)
+        return guards.why_collapsed(state.step, loss, numerics.value, self.task.space.classes)
+
+    def _go_back(self, why: str) -> None:
+        """Take the last good state, or the beginning, at half the rate."""
+        guards, step = self.state.guards, self.state.step
+        guards.check_may_go_back(self.recipe.rollbacks, why, self.recipe.rate)
+        good, state = self.keeper.good(step), State(self.task)
+        if good is not None:
+            state.restore(good)
+        guards.go_back(state.guards, step, state.step, why)
+        state.guards = guards
+        self._take(state)
+        self.keeper.go_back(state.checkpoint())
+        self.on_note(
+            f"{why}: going back to step {state.step} and on at {guards.rate_factor:g} times the "
+            f"rate"
+        )
 
     # --- keeping -------------------------------------------------------------------------------
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint, if there is one."""
-        path = self.folder / "checkpoint.pt"
-        if path.exists():
-            old = load_checkpoint(path)
-            _check_same_run(old, self.net.space, self.recipe, self.data, path)
-            self.net.load_state_dict(old.weights)
-            self.optimiser.load_state_dict(old.optimiser)
-            self._typical_loss, self._skips = old.typical_loss, old.skips
-            self.step, self._kept = old.step, (old.step, True)
-        with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _truncate_metrics(self.folder / "metrics.jsonl", self.step)
-
-    def save_if_due(self) -> None:
-        """Write the checkpoint if it is the recipe's turn; now and then wait for the disk too."""
-        if self.step % self.recipe.checkpoint_every == 0:
-            self.save(durable=time.monotonic() - self._durable_at > DURABLE_EVERY_S)
+        old = self.keeper.found()
+        if old is not None:
+            check_same_run(old, self.task, self.keeper.path)
+            self.state.restore(old)
+        self.keeper.begin(self.state.step)
 
     def save_last(self) -> None:
         """Write the last checkpoint, unless an error left a step half done."""
         if self._whole:
-            self.save(durable=True)
-
-    def save(self, *, durable: bool) -> None:
-        """Write the checkpoint of the current step, unless it is kept as safely already."""
-        if self._kept >= (self.step, durable):
-            return
-        checkpoint = Checkpoint(
-            self.step, self.steps, self.net.space, self.recipe, self.data,
-            self.net.state_dict(), self.optimiser.state_dict(), self._typical_loss, self._skips,
-        )  # fmt: skip
-        save_checkpoint(checkpoint, self.folder / "checkpoint.pt", durable=durable)
-        self._kept = (self.step, durable)
-        if durable:
-            self._durable_at = time.monotonic()
-
-    def record(self, report: StepReport) -> None:
-        """Append one line to the metrics."""
-        path = self.folder / "metrics.jsonl"
-        with disk_errors(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(report)) + "\n")
+            self.keeper.save(self.state.step, self.state.checkpoint, durable=True)
 
 
-def read_metrics(folder: Path) -> list[StepReport]:
-    """The recorded steps of a run; a torn last line is left out."""
-    path = folder / "metrics.jsonl"
-    reports = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                reports.append(StepReport(**json.loads(line)))
-            except (ValueError, TypeError):
-                continue
-    return reports
+def _mean_loss(trained: Sequence[Trained], role: str) -> float:
+    """Mean loss in nats of the subnets in a role; NaN if there were none."""
+    losses = [one.loss for one in trained if one.role == role]
+    return sum(losses) / len(losses) if losses else math.nan
 
 
-def training_seconds(reports: Sequence[StepReport], batch: int) -> float:
-    """Wall time of the recorded steps; time between a kill and the resumption does not count."""
-    return sum(batch / report.images_per_s for report in reports)
-
-
-def _truncate_metrics(path: Path, step: int) -> None:
-    if not path.exists():
-        return
-    kept = [r for r in read_metrics(path.parent) if r.step <= step]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(asdict(r)) + "\n" for r in kept), encoding="utf-8")
-    temporary.replace(path)
-
-
-def _check_same_run(
-    old: Checkpoint, space: ArchSpace, recipe: Recipe, data: str, path: Path
-) -> None:
-    pairs = {"space": (old.space, space), "recipe": (old.recipe, recipe), "data": (old.data, data)}
-    for name, (stored, asked) in pairs.items():
-        if stored != asked:
-            raise CheckpointError(
-                f"{path}: expected the same {name} as when this run began\n  there: {stored}\n"
-                f"  asked: {asked}\nrepeat the first command to go on, or choose another --out"
-            )
-
-
-def _optimiser(net: Supernet, recipe: Recipe) -> torch.optim.SGD:
-    decayed = [p for p in net.parameters() if p.dim() > 1]
-    plain = [p for p in net.parameters() if p.dim() == 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=recipe.rate, momentum=0.9, nesterov=True)
-
-
-def _training_device() -> torch.device:
-    """The machine's accelerator, or the processor."""
-    found = torch.accelerator.current_accelerator(check_available=True)
-    return found if found is not None else torch.device("cpu")
+def _leading_loss(trained: Sequence[Trained]) -> float:
+    """The loss that tells whether a step is usable: the largest subnet's, or the mean of all."""
+    largest = _mean_loss(trained, "largest")
+    if any(one.role == "largest" for one in trained):
+        return largest
+    return sum(one.loss for one in trained) / len(trained)

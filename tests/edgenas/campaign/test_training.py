@@ -1,6 +1,7 @@
 """The training step: what it keeps, what it refuses, and that refusing changes nothing."""
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,11 @@ from edgenas.campaign import training
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Silent
 from edgenas.campaign.rundir import RunDir
-from edgenas.campaign.training import TrainOptions, open_run, train_run
+from edgenas.campaign.training import Figures, TrainOptions, open_run, train_run
 from edgenas.data import DataError, load_data
 from edgenas.space.arch import ArchError
 from edgenas.train.checkpoint import CheckpointError, load_checkpoint
+from edgenas.train.loop import StepReport
 from edgenas.train.recipe import RecipeError
 from tests.edgenas.campaign.runs import COMMAND, OPTIONS, Killer, Listener
 
@@ -120,3 +122,25 @@ def test_a_damaged_checkpoint_is_named(run: RunDir) -> None:
     with pytest.raises(CheckpointError, match="restore it from a copy"):
         train_run(run, OPTIONS, COMMAND, Silent())
     assert run.checkpoint.read_bytes() == b""
+
+
+def _report(step: int, **changes: float) -> StepReport:
+    plain = StepReport(step, 1000, "int8", 0.1, 0.5, 0.75, 0.625, 128.0, False)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_the_live_line() -> None:
+    figures = Figures(batch=64)
+    line = figures.of(_report(1000 - 130))
+    assert line == (
+        "int8  loss 0.500 largest, 0.750 smallest, 0.625 random; 128 images/s, 1:05 left"
+    )
+    slower = figures.of(_report(1000 - 129, images_per_s=32.0))  # one slow step in many
+    assert slower.endswith("111 images/s, 1:14 left")
+
+
+def test_the_live_line_leaves_out_what_did_not_run() -> None:
+    line = Figures(64).of(_report(10, loss_smallest=math.nan, loss_random=math.nan))
+    assert "loss 0.500 largest; 128" in line
+    assert line.endswith("8:15 left")
+    assert Figures(64).of(_report(10, images_per_s=1.0)).endswith("17 h 36 min left")

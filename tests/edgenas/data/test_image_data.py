@@ -49,6 +49,12 @@ def test_a_test_split_of_another_shape_is_refused() -> None:
     assert data.test_reads == 0
 
 
+def test_images_need_not_be_square() -> None:
+    oblong = Split(noise(9, 49, 10, 1), in_turn(9, 3))
+    data = ImageData("toy", ("a", "b", "c"), oblong, oblong, lambda: oblong, (49, 10))
+    assert (data.size, data.channels, data.native_size) == ((49, 10), 1, (49, 10))
+
+
 def test_describes_its_images() -> None:
     data = _data(_split(9), _split(3))
     assert (data.size, data.channels, data.native_size) == (8, 3, 8)
@@ -85,7 +91,7 @@ def test_one_class_is_refused() -> None:
     ("images", "labels", "complaint"),
     [
         (np.zeros((2, 8, 8, 3), np.float32), np.zeros(2, np.int64), "uint8 images"),
-        (np.zeros((2, 8, 9, 3), np.uint8), np.zeros(2, np.int64), "uint8 images"),
+        (np.zeros((2, 8, 0, 3), np.uint8), np.zeros(2, np.int64), "uint8 images"),
         (np.zeros((2, 8, 8, 4), np.uint8), np.zeros(2, np.int64), "uint8 images"),
         (np.zeros((2, 8, 8, 1), np.uint8), np.zeros(3, np.int64), r"int64 labels \[2\]"),
         (np.zeros((2, 8, 8, 1), np.uint8), np.zeros(2, np.uint8), r"int64 labels \[2\]"),

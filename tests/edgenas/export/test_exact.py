@@ -22,7 +22,7 @@ from edgenas.space.arch import Arch
 from edgenas.space.presets import preset
 from edgenas.space.space import ArchSpace, StageSpace
 from tests.edgenas.export.trained import Trained, corners_and_draws, int8_bytes
-from tests.edgenas.model.nets import awkward_net, pictures
+from tests.edgenas.model.nets import MIXED, OBLONG, SOUND, awkward_net, pictures
 
 IMAGES = 512
 
@@ -64,8 +64,8 @@ def test_those_architectures_hold_what_they_should(colours: Trained) -> None:
     archs = corners_and_draws(colours.space, 3)
     layers = [layer for arch in archs for layer in colours.space.layers(arch)]
     assert any(layer.name == "s0.b0.add" for layer in layers)
-    assert {layer.size % 2 for layer in layers if layer.stride == 2} == {0, 1}
-    assert {layer.kernel for layer in layers if layer.kind == "depthwise"} == {3, 5, 7}
+    assert {layer.size[0] % 2 for layer in layers if layer.stride == (2, 2)} == {0, 1}
+    assert {layer.kernel[0] for layer in layers if layer.kind == "depthwise"} == {3, 5, 7}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -82,6 +82,38 @@ def test_awkward_numbers_on_small_and_odd_maps(seed: int) -> None:
     subnet = net.extract(arch, calibrate(net, arch, [x[:128]]))
     codes = torch.round(x * 255 - 128).permute(0, 2, 3, 1).to(torch.int8).numpy()
     _check_exact(subnet, np.ascontiguousarray(codes))
+
+
+@pytest.mark.parametrize("space", [MIXED, SOUND, OBLONG], ids=lambda s: s.name)
+@pytest.mark.parametrize("number", range(5))
+def test_every_kind_of_block_and_inputs_that_are_not_square(space: ArchSpace, number: int) -> None:
+    """Four forms of one network, each code equal: supernet, extracted subnet, twin and bytes."""
+    net, arch = awkward_net(space, number), corners_and_draws(space, 3)[number]
+    x = pictures(space, arch.resolution, IMAGES, number)
+    calibration = calibrate(net, arch, [x[:128]])
+    subnet = net.extract(arch, calibration)
+    codes = torch.round(x * 255 - 128).permute(0, 2, 3, 1).to(torch.int8).numpy()
+    _check_exact(subnet, np.ascontiguousarray(codes))
+    shared, plain = net(x, arch, calibration=calibration), subnet(x)
+    assert torch.equal(shared, plain)
+    assert np.array_equal(_logit_codes(shared, calibration), twin_codes(subnet, codes))
+
+
+def test_those_spaces_hold_what_they_should() -> None:
+    archs = [
+        (space, arch) for space in (MIXED, SOUND, OBLONG) for arch in corners_and_draws(space, 3)
+    ]
+    layers = [layer for space, arch in archs for layer in space.layers(arch)]
+    adds = {
+        (layer.relu, layer.inputs[0].endswith("shortcut"))
+        for layer in layers
+        if layer.kind == "add"
+    }
+    assert adds == {(True, True), (True, False), (False, False)}
+    dense = [layer for layer in layers if layer.kind == "conv" and layer.kernel != (1, 1)]
+    assert {layer.stride for layer in dense} >= {(1, 1), (2, 2), (2, 1)}
+    assert {layer.kernel for layer in dense} >= {(3, 3), (5, 5), (3, 1), (9, 1), (5, 10)}
+    assert any(layer.size[0] != layer.size[1] and layer.size[1] > 1 for layer in layers)
 
 
 @pytest.mark.parametrize("factor", [1e-3, 0.03, 30.0, 1000.0])
@@ -115,9 +147,9 @@ def test_an_untrained_net_is_exact_too() -> None:
 def test_extreme_images(colours: Trained) -> None:
     """All black, all white, and noise: nothing that calibration has seen."""
     arch = corners_and_draws(colours.space, 3)[2]
-    side = arch.resolution
-    noise = np.random.default_rng(0).integers(-128, 128, (30, side, side, 3)).astype(np.int8)
-    black, white = np.full((2, 1, side, side, 3), [[[[[-128]]]], [[[[127]]]]], np.int8)
+    sides = arch.sides
+    noise = np.random.default_rng(0).integers(-128, 128, (30, *sides, 3)).astype(np.int8)
+    black, white = np.full((2, 1, *sides, 3), [[[[[-128]]]], [[[[127]]]]], np.int8)
     _check_exact(
         _subnet(colours.net, arch, colours.images[:64]), np.concatenate([black, white, noise])
     )

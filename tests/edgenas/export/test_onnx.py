@@ -73,9 +73,9 @@ def test_twin_and_bytes_agree(trained: Trained, number: int) -> None:
 def test_images_that_drive_every_sum_to_its_end(colours: Trained) -> None:
     """Kernels that add up in 16 bits would clip here."""
     subnet = _subnet(colours, corners_and_draws(colours.space, 3)[2])
-    side = subnet.arch.resolution
-    noise = np.random.default_rng(0).integers(-128, 128, (30, side, side, 3)).astype(np.int8)
-    black, white = np.full((2, 1, side, side, 3), [[[[[-128]]]], [[[[127]]]]], np.int8)
+    sides = subnet.arch.sides
+    noise = np.random.default_rng(0).integers(-128, 128, (30, *sides, 3)).astype(np.int8)
+    black, white = np.full((2, 1, *sides, 3), [[[[[-128]]]], [[[[127]]]]], np.int8)
     assert _parity(subnet, np.concatenate([black, white, noise])).max_lsb <= 1
 
 

@@ -11,6 +11,11 @@ from edgenas.space.layers import Layer
 Plane = npt.NDArray[np.float64]
 
 
+def _depthwise(channels: int, kernel: int, stride: int, size: int) -> Layer:
+    window, step, sides = ((side, side) for side in (kernel, stride, size))
+    return Layer("d", "depthwise", ("input",), channels, channels, window, step, sides)
+
+
 def _same_convolution(x: Plane, weight: Plane, stride: int) -> Plane:
     """One channel in, one out, by the definition: zeros around, extra one at the far end."""
     size, kernel = len(x), len(weight)
@@ -32,9 +37,9 @@ def _same_convolution(x: Plane, weight: Plane, stride: int) -> Plane:
 def test_convolution_pads_like_tensorflow_lite(size: int, stride: int, kernel: int) -> None:
     rng = np.random.default_rng((size, stride, kernel))
     x, weight = rng.standard_normal((2, size, size)), rng.standard_normal((2, kernel, kernel))
-    layer = Layer("d", "depthwise", ("input",), 2, 2, kernel, stride, size)
+    layer = _depthwise(2, kernel, stride, size)
     got = convolve(torch.tensor(x)[None], torch.tensor(weight)[:, None], layer)[0].numpy()
-    assert got.shape[-1] == layer.out_size
+    assert got.shape[1:] == layer.out_size
     for channel in range(2):
         expected = _same_convolution(x[channel], weight[channel], stride)
         np.testing.assert_allclose(got[channel], expected, atol=1e-12)
@@ -43,12 +48,12 @@ def test_convolution_pads_like_tensorflow_lite(size: int, stride: int, kernel: i
 def test_a_cropped_kernel_is_the_large_one_with_a_border_of_zeros() -> None:
     """Centre crops stay aligned under every padding: kernels of all sizes see one centre."""
     torch.manual_seed(0)
-    module = ElasticConv(1, 4, 7)
+    module = ElasticConv(1, 4, (7, 7))
     for size in (6, 7):
         for stride in (1, 2):
             x = torch.randn(1, 4, size, size)
-            small = Layer("d", "depthwise", ("input",), 4, 4, 3, stride, size)
-            large = Layer("d", "depthwise", ("input",), 4, 4, 7, stride, size)
+            small = _depthwise(4, 3, stride, size)
+            large = _depthwise(4, 7, stride, size)
             bordered = torch.nn.functional.pad(module.slice(small), (2, 2, 2, 2))
             torch.testing.assert_close(
                 convolve(x, module.slice(small), small), convolve(x, bordered, large)
@@ -56,18 +61,18 @@ def test_a_cropped_kernel_is_the_large_one_with_a_border_of_zeros() -> None:
 
 
 def test_width_is_a_prefix_and_kernel_the_centre() -> None:
-    module = ElasticConv(6, 8, 5)
-    conv = module.slice(Layer("c", "conv", ("input",), 4, 3, 3))
+    module = ElasticConv(6, 8, (5, 5))
+    conv = module.slice(Layer("c", "conv", ("input",), 4, 3, (3, 3)))
     assert torch.equal(conv, module.weight[:3, :4, 1:4, 1:4])
-    depthwise = ElasticConv(1, 8, 7)
-    sliced = depthwise.slice(Layer("d", "depthwise", ("input",), 5, 5, 5))
+    depthwise = ElasticConv(1, 8, (7, 7))
+    sliced = depthwise.slice(Layer("d", "depthwise", ("input",), 5, 5, (5, 5)))
     assert torch.equal(sliced, depthwise.weight[:5, :, 1:6, 1:6])
     linear = ElasticLinear(9, 4)
     assert torch.equal(linear.slice(Layer("l", "linear", ("x",), 7, 4)), linear.weight[:, :7])
 
 
 def test_scales_are_kept_away_from_zero_and_keep_their_gradient() -> None:
-    module = ElasticConv(1, 6, 1)
+    module = ElasticConv(1, 6, (1, 1))
     with torch.no_grad():
         module.gamma.copy_(torch.tensor([0.0, 1e-7, -1e-7, -0.5, 0.5, 9.0]))
     gamma, beta = module.affine(Layer("c", "conv", ("input",), 1, 5))
@@ -80,7 +85,7 @@ def test_scales_are_kept_away_from_zero_and_keep_their_gradient() -> None:
 
 
 def test_a_zero_scale_leaves_zero_by_training() -> None:
-    module = ElasticConv(1, 2, 1, zero_gamma=True)
+    module = ElasticConv(1, 2, (1, 1), zero_gamma=True)
     layer = Layer("c", "conv", ("input",), 1, 2)
     optimiser = torch.optim.SGD(module.parameters(), lr=0.1)
     for _ in range(3):

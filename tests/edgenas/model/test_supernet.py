@@ -14,7 +14,7 @@ from edgenas.model.supernet import RANGE_MOMENTUM, Supernet
 from edgenas.space.layers import INPUT
 from edgenas.space.presets import preset
 from edgenas.space.space import ArchSpace
-from tests.edgenas.model.nets import TINY, awkward_net, pictures, sampled
+from tests.edgenas.model.nets import MIXED, OBLONG, SOUND, TINY, awkward_net, pictures, sampled
 
 DIGITS = preset("digits", channels=1, classes=10)
 
@@ -27,7 +27,7 @@ def _unchanged(net: Supernet, before: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
-@pytest.mark.parametrize("space", [TINY, DIGITS], ids=lambda space: space.name)
+@pytest.mark.parametrize("space", [TINY, DIGITS, MIXED, SOUND, OBLONG], ids=lambda s: s.name)
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10**6))
 def test_a_subnet_is_its_extraction(space: ArchSpace, seed: int) -> None:
@@ -60,13 +60,16 @@ def test_only_the_argument_decides() -> None:
     assert not torch.equal(alone[0], alone[1])
 
 
+@pytest.mark.parametrize("space", [TINY, MIXED, SOUND], ids=lambda s: s.name)
 @pytest.mark.parametrize("numerics", [Numerics.FLOAT, Numerics.INT8])
 @pytest.mark.parametrize("number", range(4))
-def test_gradients_reach_only_the_active_slice(numerics: Numerics, number: int) -> None:
-    net = awkward_net(TINY, 2).train()
-    arch = sampled(TINY, 4, 2)[number]
-    net(pictures(TINY, arch.resolution, 8, 0), arch, numerics=numerics).square().sum().backward()
-    active = {id(net.module(layer)): layer for layer in TINY.layers(arch) if layer.weighted}
+def test_gradients_reach_only_the_active_slice(
+    space: ArchSpace, numerics: Numerics, number: int
+) -> None:
+    net = awkward_net(space, 2).train()
+    arch = sampled(space, 4, 2)[number]
+    net(pictures(space, arch.resolution, 8, 0), arch, numerics=numerics).square().sum().backward()
+    active = {id(net.module(layer)): layer for layer in space.layers(arch) if layer.weighted}
     for module in net.modules_by_layer.values():
         weight = module.weight
         assert isinstance(weight, torch.nn.Parameter)
@@ -77,11 +80,12 @@ def test_gradients_reach_only_the_active_slice(numerics: Numerics, number: int) 
         assert weight.grad is not None
         outside = torch.ones_like(weight)
         if isinstance(module, ElasticConv):
-            crop = (weight.shape[-1] - layer.kernel) // 2
-            window = slice(crop, crop + layer.kernel)
-            outside[
-                : layer.cout, : 1 if layer.kind == "depthwise" else layer.cin, window, window
-            ] = 0
+            window = [
+                slice((whole - part) // 2, (whole + part) // 2)
+                for whole, part in zip(weight.shape[2:], layer.kernel, strict=True)
+            ]
+            cin = 1 if layer.kind == "depthwise" else layer.cin
+            outside[: layer.cout, :cin, window[0], window[1]] = 0
             assert module.gamma.grad is not None
             assert not module.gamma.grad[layer.cout :].any()
         else:
@@ -132,15 +136,28 @@ def test_a_tensor_that_no_pass_has_met_is_not_crushed() -> None:
     assert not net.ranges[1:].any()
 
 
-def test_residual_blocks_begin_as_identities() -> None:
+@pytest.mark.parametrize("space", [TINY, SOUND], ids=lambda s: s.name)
+def test_residual_blocks_begin_as_identities(space: ArchSpace) -> None:
     torch.manual_seed(0)
-    net, deep = Supernet(TINY).eval(), TINY.largest()
+    net, deep = Supernet(space).eval(), space.largest()
     cut = tuple(replace(stage, blocks=stage.blocks[:1]) for stage in deep.stages)
-    x = pictures(TINY, deep.resolution, 16, 8)
+    x = pictures(space, deep.resolution, 16, 8)
     with torch.no_grad():
         long = net(x, deep, numerics=Numerics.FLOAT)
         short = net(x, replace(deep, stages=cut), numerics=Numerics.FLOAT)
     assert (long - short).abs().max() < 0.01 * short.std()
+
+
+@pytest.mark.parametrize("space", [MIXED, SOUND], ids=lambda s: s.name)
+def test_every_weight_of_a_supernet_belongs_to_some_subnet(space: ArchSpace) -> None:
+    net, used, named = Supernet(space), set(), set()
+    for arch in sampled(space, 300, 0):
+        for layer in space.layers(arch):
+            named.add(layer.name)
+            if layer.weighted:
+                used.add(id(net.module(layer)))
+    assert used == {id(module) for module in net.modules_by_layer.values()}
+    assert named <= set(net.tensors)
 
 
 def test_memory_format_changes_nothing() -> None:

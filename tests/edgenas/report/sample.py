@@ -27,7 +27,7 @@ from edgenas.report.model import (
     TrainingPoint,
     TrainingSummary,
 )
-from edgenas.space import Arch, BlockArch, StageArch
+from edgenas.space import Arch, BlockArch, StageArch, StageSpace
 
 
 def sample_report(devices: int = 2, candidates: int = 60, seed: int = 7) -> Report:
@@ -198,7 +198,13 @@ def sample_pick(point: CandidatePoint) -> Pick:
         sha256=point.sha256,
         golden_max_lsb=1,
         reason_next_lost="0.12 points less accurate and only 3 % faster",
-        strides=(1, 2, 2, 2),
+        sizes=((32, 32), (32, 32), (16, 16), (8, 8), (4, 4)),
+        stages=(
+            StageSpace((16,), (1,), block="resnet"),
+            StageSpace((24,), (2,), stride=2, block="fused"),
+            StageSpace((48,), (3,), stride=2),
+            StageSpace((96,), (3,), stride=2, axes="time"),
+        ),
     )
 
 

@@ -70,11 +70,13 @@ def test_shipment_confirms_with_a_whole_digest() -> None:
         Shipment("1.0.0", 1, "succeeded", None, "abc")
 
 
-def test_strides_belong_to_stages() -> None:
+def test_sizes_and_forms_belong_to_stages() -> None:
     pick = sample_device("board", 20, Random(1)).pick
     assert pick is not None
-    with pytest.raises(ReportFieldError, match="one stride a stage"):
-        replace(pick, strides=(1, 2))
+    with pytest.raises(ReportFieldError, match="one of the stem and one a stage"):
+        replace(pick, sizes=pick.sizes[1:])
+    with pytest.raises(ReportFieldError, match="expected as many as it has"):
+        replace(pick, stages=pick.stages[1:])
 
 
 def test_history_runs_forward() -> None:

@@ -72,16 +72,19 @@ def test_throughput_is_a_median_of_what_was_logged() -> None:
 
 
 def test_architecture_has_a_box_a_block_with_kernel_and_expansion() -> None:
-    reader = read_page(draw_arch(_pick().arch, 2, (1, 2, 2, 2)))
+    reader = read_page(draw_arch(_pick().arch, _pick().sizes, _pick().stages))
     blocks = [value for name, value in reader.attributes if name == "class" and value]
     assert sum(one.startswith("block k") for one in blocks) == 9
     text = " ".join(reader.text)
-    assert "24 ch · 8×8" in text
+    assert "24 ch · 16×16" in text
     assert "256 ch" in text
     assert text.count("7×7") == 1
+    assert text.count("5×1") == 2
+    told = text.replace("\u00a0", " ")
+    assert "1 ResNet block, 2 fused MBConv blocks, 6 MBConv blocks in 4 stages" in told
 
 
-def test_architecture_without_strides_writes_no_sides() -> None:
+def test_architecture_without_sizes_writes_none() -> None:
     text = " ".join(read_page(draw_arch(_pick().arch)).text)
     assert "24 ch" in text
     assert "·" not in text

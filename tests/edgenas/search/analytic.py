@@ -27,16 +27,14 @@ def latency_ms(space: ArchSpace, arch: Arch) -> float:
 
 def memory_bytes(space: ArchSpace, arch: Arch) -> int:
     """Weights plus the largest pair of input and output tensors, in pages."""
-    pairs = [
-        layer.cin * layer.size**2 + layer.cout * layer.out_size**2 for layer in space.layers(arch)
-    ]
+    pairs = [layer.in_elements + layer.out_elements for layer in space.layers(arch)]
     return -(-(space.weight_bytes(arch) + max(pairs)) // 4096) * 4096
 
 
 def accuracy(space: ArchSpace, arch: Arch) -> float:
     """Saturating in capacity; resolution, then late kernels, then width are worth most."""
     blocks = [(i, b) for i, stage in enumerate(arch.stages) for b in stage.blocks]
-    worth = 0.9 * math.log(arch.resolution / space.resolutions[0] + 1)
+    worth = 0.9 * math.log(arch.sides[0] / space.smallest().sides[0] + 1)
     worth += sum(0.08 * (1 + i) * math.log(b.kernel) for i, b in blocks)
     worth += sum(0.03 * (2 - i) * b.expand for i, b in blocks)
     worth += sum(0.2 * math.log(stage.width) for stage in arch.stages) + 0.05 * len(blocks)

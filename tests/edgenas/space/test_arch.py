@@ -54,6 +54,8 @@ def test_bits_may_be_left_out() -> None:
         {"stages": [{"width": 16}]},
         {"stages": [{"width": 16, "blocks": [{"kernel": 3}]}]},
         {"resolution": "wide"},
+        {"resolution": [49]},
+        {"resolution": [49, 10, 1]},
         {"head": None},
     ],
 )
@@ -68,6 +70,15 @@ def test_a_missing_field_is_refused() -> None:
     del data["stem"]
     with pytest.raises(ArchError, match="stem"):
         Arch.from_dict(data)
+
+
+def test_an_input_that_is_not_square_has_two_sides() -> None:
+    arch = replace(ARCH, resolution=(49, 10))
+    assert arch.sides == (49, 10)
+    assert ARCH.sides == (12, 12)
+    assert arch.describe().startswith("r49x10 stem8 |")
+    assert Arch.from_dict(json.loads(json.dumps(arch.to_dict()))) == arch
+    assert arch.id not in {ARCH.id, replace(ARCH, resolution=(10, 49)).id}
 
 
 def test_the_description_names_every_choice() -> None:

@@ -33,9 +33,21 @@ TINY = ArchSpace(
     heads=(16,),
 )
 
+# The same genes, another form: kinds of blocks and an input that is not square change no move.
+OTHER = replace(
+    TINY,
+    name="other",
+    resolutions=((8, 5), (12, 5)),
+    stages=(
+        StageSpace((8,), (1, 2), (3, 5), (1,), stride=2, block="conv"),
+        StageSpace((8, 16), (1, 3), (3,), (2, 3), block="resnet", axes="time"),
+    ),
+    stem_axes="time",
+)
+
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32)
-spaces = st.sampled_from([TINY, *PRESETS.values()])
+spaces = st.sampled_from([TINY, OTHER, *PRESETS.values()])
 
 
 def stage_choices(stage: StageSpace) -> Iterator[StageArch]:
@@ -148,6 +160,8 @@ def test_genes_of_absent_blocks_are_masked() -> None:
     # resolution, stem, head; then per stage width, depth and two genes a possible block
     assert row == (8, 8, 16, 8, 1, 3, 2, 0, 0, 8, 1, 3, 2, 0, 0, 0, 0)
     assert 0 not in TINY.encode(TINY.largest())
+    # both sides of an input that is not square
+    assert OTHER.encode(OTHER.smallest()) == (8, 5, 8, 16, 8, 1, 3, 1, 0, 0, 8, 1, 3, 2, 0, 0, 0, 0)
 
 
 def test_draws_by_size_reach_both_ends_more_often_than_uniform_ones() -> None:
@@ -218,6 +232,12 @@ def test_a_stage_that_is_not_in_the_space_is_refused_by_name(stage: StageArch, n
         ({"heads": (8, 8)}, "heads: expected ascending"),
         ({"classes": 1}, ">= 2 classes"),
         ({"stages": ()}, ">= 1 stage"),
+        ({"resolutions": ((12, 10), (8, 10))}, "resolutions: expected ascending"),
+        ({"resolutions": ((8, 0),)}, "resolutions: expected ascending"),
+        ({"resolutions": ((8, 8),)}, "expected 8 for a square, got .8, 8."),
+        ({"resolutions": (8, 12), "stem_axes": "time"}, "one width for a stem that spans it"),
+        ({"stem_axes": "frequency"}, "stem axes: expected one of both, time, got 'frequency'"),
+        ({"stem_kernel": 4}, "stem kernel: expected an odd size, got 4"),
     ],
 )
 def test_a_space_that_makes_no_sense_is_refused(change: dict[str, object], named: str) -> None:
@@ -232,9 +252,27 @@ def test_even_kernels_and_odd_widths_are_refused() -> None:
         StageSpace((12,), (1,), (3,), (2,))
 
 
+def test_forms_that_do_not_exist_are_refused() -> None:
+    with pytest.raises(ArchError, match=r"stage block: expected one of mbconv, .*, got 'dense'"):
+        StageSpace((8,), (1,), block="dense")  # type: ignore[arg-type]
+    with pytest.raises(ArchError, match="stage axes: expected one of both, time, got 'x'"):
+        StageSpace((8,), (1,), axes="x")  # type: ignore[arg-type]
+    with pytest.raises(ArchError, match=r"expected .1,. for blocks of one convolution, got .2, 3."):
+        StageSpace((8,), (1,), (3,), (2, 3), block="conv")
+
+
+def test_stages_stored_before_there_were_kinds_are_mbconv() -> None:
+    stored = {"widths": (8,), "depths": (1,), "kernels": (3,), "expands": (2,), "stride": 2}
+    stage = StageSpace(**stored)  # type: ignore[arg-type]
+    assert (stage.block, stage.axes) == ("mbconv", "both")
+    space = replace(TINY, stages=(stage,))
+    kinds = [layer.kind for layer in space.layers(space.smallest())]
+    assert kinds == ["conv", "conv", "depthwise", "conv", "conv", "mean", "linear"]
+
+
 def test_presets_take_channels_and_classes_from_the_data() -> None:
     space = preset("cifar", channels=1, classes=37)
     assert (space.channels, space.classes) == (1, 37)
     assert space.layers(space.smallest())[-1].cout == 37
-    with pytest.raises(ArchError, match="expected one of digits, fashion, cifar, mobile"):
+    with pytest.raises(ArchError, match="expected one of digits, fashion, cifar, "):
         preset("imagenet", channels=3, classes=10)

@@ -1,7 +1,9 @@
 """Killed and interrupted runs go on bit for bit, and lose no more than they may."""
 
+import random
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,15 @@ import torch
 from edgenas.train.checkpoint import Checkpoint, load_checkpoint
 from edgenas.train.interrupts import interrupts_held
 from edgenas.train.loop import StepReport, read_metrics
-from tests.edgenas.train.runs import LONG, RECIPE, run, start_child, wait_for_step
+from tests.edgenas.train.runs import (
+    LONG,
+    RECIPE,
+    RICH,
+    equal,
+    run,
+    start_child,
+    wait_for_step,
+)
 
 GENEROUS_S = 60.0
 
@@ -53,6 +63,25 @@ def test_killed(tmp_path: Path, long: Checkpoint) -> None:
     assert resumed == list(range(kept + 1, long.steps + 1))
     assert _same(final, long)
     assert _steps(tmp_path) == list(range(1, long.steps + 1))
+
+
+def test_killed_again_and_again_with_everything_that_remembers(tmp_path: Path) -> None:
+    unbroken = run(tmp_path / "unbroken", RICH.override(checkpoint_every=4))
+    folder, rng = tmp_path / "killed", random.Random(7)
+    for number in range(2):
+        with start_child(folder, checkpoint_every=4, name="rich") as child:
+            told = wait_for_step(child, 20 + 35 * number)
+            time.sleep(rng.uniform(0, 0.05))  # anywhere in a step, or in writing one down
+            child.kill()
+            child.wait(GENEROUS_S)
+        kept = load_checkpoint(folder / "checkpoint.pt").step
+        assert told - 4 < kept < unbroken.steps
+    final = run(folder, RICH.override(checkpoint_every=4))
+    assert final.digest() == unbroken.digest()
+    assert equal(final.optimiser, unbroken.optimiser)
+    assert equal(final.live, unbroken.live)
+    assert equal(final.memory, unbroken.memory)
+    assert _steps(folder) == list(range(1, unbroken.steps + 1))
 
 
 def test_ctrl_c_keeps_the_last_whole_step(tmp_path: Path, long: Checkpoint) -> None:

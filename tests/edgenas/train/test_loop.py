@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import edgenas.train.keeping
 import edgenas.train.loop
 from edgenas.model.calibrate import calibrate
 from edgenas.model.images import Pixels, input_batches, to_input
@@ -143,8 +144,13 @@ def test_a_damaged_checkpoint_stops_the_run(tmp_path: Path) -> None:
 
 def test_a_rate_that_diverges(tmp_path: Path) -> None:
     recipe = RECIPE.override(epochs=4, rate=1e6, warmup=0.0)
-    with pytest.raises(TrainingDivergedError, match=r"again and again; lower the rate .*500000"):
-        run(tmp_path, recipe)
+    notes: list[str] = []
+    words = r"more than 10 steps of late, after 3 returns .* lower the rate \(`--rate 62500`\)"
+    with pytest.raises(TrainingDivergedError, match=words):
+        run(tmp_path, recipe, on_note=notes.append)
+    assert [note.rpartition("going back to ")[2] for note in notes] == [
+        f"step 0 and on at {share:g} times the rate" for share in (0.5, 0.25, 0.125)
+    ]
     kept = load_checkpoint(tmp_path / "checkpoint.pt")
     assert kept.step < kept.steps
     assert all(value.isfinite().all() for value in kept.weights.values())
@@ -159,8 +165,7 @@ def _poison(step: int) -> Callable[[Pixels, int], Tensor]:
         calls += 1
         x = to_input(images, resolution)
         archs = 2 + RECIPE.random_subnets
-        observed = edgenas.train.loop.OBSERVER_BATCHES
-        return x * math.nan if (calls - 1 - observed) // archs == step else x
+        return x * math.nan if (calls - 1) // archs == step else x
 
     return prepare
 
@@ -263,11 +268,11 @@ def test_the_last_checkpoint_waits_for_the_disk(
 ) -> None:
     saved: list[tuple[int, bool]] = []
 
-    def spy(checkpoint: Checkpoint, path: Path, *, durable: bool) -> None:
+    def spy(checkpoint: Checkpoint, path: Path, *, durable: bool = True) -> None:
         saved.append((checkpoint.step, durable))
         save_checkpoint(checkpoint, path, durable=durable)
 
-    monkeypatch.setattr(edgenas.train.loop, "save_checkpoint", spy)
+    monkeypatch.setattr(edgenas.train.keeping, "save_checkpoint", spy)
     run(tmp_path, RECIPE.override(epochs=0.4))
     assert saved == [(1, False), (2, False), (3, False), (3, True)]
 

@@ -7,9 +7,9 @@ import torch
 
 from edgenas.space.presets import PRESETS
 from edgenas.train.losses import distillation_loss, label_loss
-from edgenas.train.recipe import RECIPES, Recipe, RecipeError, recipe
-from edgenas.train.sampler import Sandwich
-from tests.edgenas.train.runs import RECIPE, SPACE, run
+from edgenas.train.recipe import Recipe, RecipeError
+from edgenas.train.recipes import RECIPES, recipe
+from tests.edgenas.train.runs import RECIPE, run
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,6 @@ def test_steps() -> None:
 def test_too_few_images_to_train_on(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="at least one batch of 32 images, got 20"):
         run(tmp_path, RECIPE, images=20)
-
-
-def test_the_sandwich_is_a_function_of_seed_and_step() -> None:
-    sampler = Sandwich(SPACE, 3, 5)
-    drawn = [sampler.draw(step) for step in range(30)]
-    assert [Sandwich(SPACE, 3, 5).draw(step) for step in reversed(range(30))] == drawn[::-1]
-    assert all(len(archs) == 5 for archs in drawn)
-    assert all(archs[:2] == [SPACE.largest(), SPACE.smallest()] for archs in drawn)
-    assert len({arch.id for archs in drawn for arch in archs[2:]}) > 20
-    assert Sandwich(SPACE, 3, 6).draw(0) != drawn[0]
 
 
 def test_distillation_is_the_divergence_from_teacher_to_student() -> None:

@@ -1,0 +1,113 @@
+"""The choices of the stem and of one stage, and the form that all blocks of a stage share.
+
+What a block consists of is `edgenas.space.layers`; how choices are drawn and moved is
+`edgenas.space.space`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from edgenas.space.arch import ArchError, Sides
+
+WIDTH_STEP = 8
+BlockKind = Literal["mbconv", "fused", "resnet", "conv"]
+Axes = Literal["both", "time"]
+
+
+@dataclass(frozen=True)
+class StemSpace:
+    """The first convolution.
+
+    Attributes:
+        widths: choices of its output channels.
+        kernel: (height, width) in pixels.
+        stride: (down, across).
+    """
+
+    widths: tuple[int, ...]
+    kernel: Sides
+    stride: Sides
+
+
+@dataclass(frozen=True)
+class StageSpace:
+    """The choices of one stage; all tuples ascend.
+
+    Attributes:
+        widths: output channels, multiples of 8.
+        depths: numbers of blocks.
+        kernels: kernel sizes.
+        expands: expansion ratios: hidden channels over input channels, in a ResNet block over
+            output channels. A plain convolution has none: (1,).
+        stride: stride of the stage's first block.
+        block: what its blocks are. mbconv: 1x1 expansion, depthwise, 1x1 projection (MobileNetV2);
+            fused: a convolution that expands, 1x1 projection (MobileDets); resnet: two
+            convolutions and their input, added; conv: one convolution.
+        axes: what kernels and strides span. both: k x k; time: k x 1, the first axis alone, as in
+            time-delay networks.
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    kernels: tuple[int, ...] = (3, 5, 7)
+    expands: tuple[int, ...] = (2, 3, 4)
+    stride: int = 1
+    block: BlockKind = "mbconv"
+    axes: Axes = "both"
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "depths", "kernels", "expands"):
+            check_choices(f"stage {name}", getattr(self, name))
+        check_widths("stage widths", self.widths)
+        check_named("stage block", self.block, get_args(BlockKind))
+        check_named("stage axes", self.axes, get_args(Axes))
+        if self.stride < 1:
+            raise ArchError(f"stage stride: expected >= 1, got {self.stride}")
+        if any(k % 2 == 0 for k in self.kernels):
+            raise ArchError(f"stage kernels: expected odd sizes, got {self.kernels}")
+        if self.block == "conv" and self.expands != (1,):
+            raise ArchError(
+                f"stage expands: expected (1,) for blocks of one convolution, got {self.expands}"
+            )
+
+    def spanned(self, length: int) -> Sides:
+        """A kernel or stride of this length, over the axes of the stage."""
+        return spanned(length, self.axes)
+
+
+def spanned(length: int, axes: Axes, across: int = 1) -> Sides:
+    """(length, length), or along time only: (length, across)."""
+    return (length, length) if axes == "both" else (length, across)
+
+
+def check_named(name: str, value: str, known: Sequence[str]) -> None:
+    """Let a known name through.
+
+    Raises:
+        ArchError: it is another one.
+    """
+    if value not in known:
+        raise ArchError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+
+
+def check_choices(name: str, values: tuple[int, ...]) -> None:
+    """Let ascending positive integers through.
+
+    Raises:
+        ArchError: they are something else.
+    """
+    if not values or list(values) != sorted(set(values)) or values[0] < 1:
+        raise ArchError(f"{name}: expected ascending distinct positive integers, got {values}")
+
+
+def check_widths(name: str, values: tuple[int, ...]) -> None:
+    """Let multiples of 8 through.
+
+    Raises:
+        ArchError: a value is none.
+    """
+    if any(v % WIDTH_STEP for v in values):
+        raise ArchError(f"{name}: expected multiples of {WIDTH_STEP}, got {values}")

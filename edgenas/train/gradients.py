@@ -1,0 +1,70 @@
+"""Adding one subnet's gradient to those of its step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from edgenas.model.supernet import Supernet
+from edgenas.space.arch import Arch
+
+Role = Literal["largest", "smallest", "other"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What became of one subnet of a step.
+
+    Attributes:
+        arch: the subnet, as it was drawn.
+        role: the largest or the smallest subnet where it was drawn first in the step, or other.
+        loss: that it was trained with, in nats.
+        label_loss: plain cross-entropy against the labels in nats, comparable between subnets.
+        norms: of its own gradient by layer name, where the sampler wants them.
+    """
+
+    arch: Arch
+    role: Role
+    loss: float
+    label_loss: float
+    norms: Mapping[str, float]
+
+
+def add_gradient(loss: Tensor, weight: float) -> Mapping[str, float]:
+    """Add `weight` times the gradient of `loss`; 0 runs nothing backwards. Takes no norms."""
+    if weight:
+        (loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
+    return {}
+
+
+def add_measured_gradient(
+    net: Supernet, arch: Arch, loss: Tensor, weight: float
+) -> Mapping[str, float]:
+    """The same; gives the norm of the subnet's own gradient by layer name, before weighting.
+
+    To tell it from the gradients of earlier subnets, those are put aside meanwhile.
+    """
+    parameters = list(net.parameters())
+    earlier = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    loss.backward()  # type: ignore[no-untyped-call]
+    norms = _norms(net, arch)
+    for parameter, sum_before in zip(parameters, earlier, strict=True):
+        own, parameter.grad = parameter.grad, sum_before
+        if own is not None and weight:
+            own *= weight
+            parameter.grad = own if sum_before is None else sum_before.add_(own)
+    return norms
+
+
+def _norms(net: Supernet, arch: Arch) -> dict[str, float]:
+    norms = {}
+    for layer in net.space.layers(arch):
+        if layer.weighted:
+            gradient = net.module(layer).get_parameter("weight").grad
+            norms[layer.name] = 0.0 if gradient is None else gradient.norm().item()
+    return norms

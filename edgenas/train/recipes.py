@@ -1,0 +1,147 @@
+"""Named recipes: what belongs to data, and what belongs to a published method.
+
+A base recipe (`digits`, `cifar`, ...) says how long, how fast and with which augmentation a kind of
+data is trained. A method (`bignas`, `alphanet`, ...) says how subnets are drawn and taught; it is
+put on top of a base, so that methods can be compared at equal budgets. Values are the published
+ones, lengths as shares of the run; optimiser, rate and augmentation stay the base's unless they are
+what the method is about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from edgenas.train.recipe import Recipe, RecipeError
+
+RECIPES: dict[str, Recipe] = {
+    "digits": Recipe(epochs=60, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
+    "digits-quick": Recipe(epochs=18, batch=64, rate=0.1, shift=0.12, random_subnets=1),
+    "fashion": Recipe(epochs=10, batch=128, rate=0.1, shift=0.07, flip=True),
+    "cifar": Recipe(epochs=100, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10),
+    "cifar-mixed": Recipe(
+        epochs=100, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10
+    ),
+    "kws": Recipe(epochs=60, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
+    "kws-mfcc": Recipe(epochs=60, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
+    "mobile": Recipe(epochs=60, batch=64, rate=0.1, shift=0.1, flip=True, checkpoint_every=10),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """Changes to a base recipe.
+
+    Attributes:
+        summary: one line for a person.
+        changes: recipe fields and their values.
+        length: factor on the base's epochs.
+    """
+
+    summary: str
+    changes: Mapping[str, object] = field(default_factory=dict)
+    length: float = 1.0
+
+    def on(self, base: Recipe) -> Recipe:
+        """The base recipe with these changes."""
+        return base.override(epochs=self.length * base.epochs, **self.changes)
+
+
+_LARGEST_REGULARISED = {"weight_decay": 1e-5, "dropout": 0.2}
+_LABELS_ONLY: dict[str, object] = {"teachers": ()}
+
+METHODS: dict[str, Method] = {
+    "quick": Method(
+        "a third of the time: one-cycle rate, one random subnet a step",
+        {"schedule": "one_cycle", "warmup": 0.3, "random_subnets": 1},
+        length=1 / 3,
+    ),
+    "spos": Method(
+        "one uniform subnet a step, labels only: the baseline of samplers",
+        {"sampler": "uniform", "random_subnets": 1, **_LABELS_ONLY},
+    ),
+    "bignas": Method(
+        "sandwich rule, the largest teaches; exponential rate with a constant ending",
+        {"schedule": "exponential", "rate_floor": 0.05, **_LARGEST_REGULARISED},
+    ),
+    "ofa": Method(
+        "progressive shrinking; the full network, frozen, teaches beside the labels",
+        {
+            "sampler": "progressive",
+            "teachers": ("frozen",),
+            "label_share": 1.0,
+            "weight_decay": 3e-5,
+            "dropout": 0.1,
+            "dropout_for": "all",
+        },
+    ),
+    "attentive": Method(
+        "sandwich rule with the best of three candidates at a drawn cost (BestUp)",
+        {"sampler": "attentive_best_up", **_LARGEST_REGULARISED},
+    ),
+    "attentive-worst": Method(
+        "the same with the worst of three (WorstUp)",
+        {"sampler": "attentive_worst_up", **_LARGEST_REGULARISED},
+    ),
+    "alphanet": Method(
+        "sandwich rule, adaptive clipped alpha-divergence",
+        {"divergence": "alpha", **_LARGEST_REGULARISED},
+    ),
+    "deps": Method(
+        "the largest alone for half of the run, then the others ramped in",
+        {"sampler": "deps", "weight_decay": 3e-5, "dropout": 0.1},
+    ),
+    "elasticvit": Method(
+        "steps of neighbouring cost, a bank of good subnets; name external teachers to distil",
+        {"sampler": "elasticvit", "random_subnets": 3, **_LABELS_ONLY},
+    ),
+    "shiftnas": Method(
+        "cost bins that still improve are drawn more often",
+        {"sampler": "shiftnas", "random_subnets": 1, "held_out": 256, **_LABELS_ONLY},
+    ),
+    "pada": Method(
+        "choices and images drawn by their gradient norms",
+        {"sampler": "pada", "random_subnets": 1, **_LABELS_ONLY},
+    ),
+    "prenas": Method(
+        "only a few architectures, chosen before training by a zero-cost score",
+        {"sampler": "prenas", "random_subnets": 1, **_LABELS_ONLY},
+    ),
+    "sortednet": Method(
+        "a fixed list of nested subnets, four a step, labels only",
+        {"sampler": "sortednet", "random_subnets": 4, **_LABELS_ONLY},
+    ),
+    "matformer": Method(
+        "one granularity of width for all blocks of a step, labels only",
+        {"sampler": "matformer", "random_subnets": 1, **_LABELS_ONLY},
+    ),
+    "todm": Method(
+        "sandwich rule, alpha-divergence, dropout by size, clipping by the median norm",
+        {"divergence": "alpha", "dropout": 0.1, "dropout_for": "size", "clip": "median"},
+    ),
+    "schedule-free": Method(
+        "AdamW without a decaying rate, evaluated at its running average",
+        {"optimiser": "schedule_free", "schedule": "constant", "rate": 0.0025},
+    ),
+}
+
+
+def recipe(name: str, base: str = "digits") -> Recipe:
+    """The named recipe.
+
+    Args:
+        name: of a base recipe, or of a method.
+        base: name of the recipe that a method is put on.
+
+    Raises:
+        RecipeError: no recipe has this name.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    if name not in METHODS or base not in RECIPES:
+        unknown = name if name not in METHODS else base
+        raise RecipeError(
+            f"recipe: expected one of {', '.join((*RECIPES, *METHODS))}, got {unknown!r}; "
+            f"`edgenas recipes` tells what they are"
+        )
+    return METHODS[name].on(RECIPES[base])

@@ -1,0 +1,245 @@
+"""Everything that changes while a run trains, put into checkpoints and taken out again.
+
+What the run is given (`Task`) and what it holds (`State`); how a step changes it is
+`edgenas.train.loop`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgenas.model.images import Pixels
+from edgenas.model.supernet import Supernet
+from edgenas.space.arch import Arch
+from edgenas.space.space import ArchSpace
+from edgenas.train.averaging import WeightAverage
+from edgenas.train.batches import Augmentation, Batches, Labels
+from edgenas.train.checkpoint import Checkpoint
+from edgenas.train.clipping import Clip
+from edgenas.train.guards import Guards
+from edgenas.train.judging import SubnetJudge
+from edgenas.train.optimisers import ScheduleFreeAdamW, optimiser_of
+from edgenas.train.pace import Pace
+from edgenas.train.recipe import Recipe, RecipeError
+from edgenas.train.samplers import SAMPLERS, RowImportance, Setting, build_sampler
+from edgenas.train.teachers import Averaged, External, Frozen, Largest, Teacher, load_teachers
+
+WATCHED_IMAGES = 512
+HELD_OUT = 2  # tells the generator of this choice from those of batches
+
+
+@dataclass(frozen=True)
+class Task:
+    """What shall be trained, on what, how.
+
+    Attributes:
+        space: of the supernet.
+        images: training split, uint8 [n, h, w, c].
+        labels: int64 [n].
+        recipe: how to train.
+        data: fingerprint of the data set.
+        cost: what samplers make their cost bins of; None means multiply-accumulates.
+        warn: told, in a sentence, what a person should know.
+    """
+
+    space: ArchSpace
+    images: Pixels
+    labels: Labels
+    recipe: Recipe
+    data: str
+    cost: Callable[[Arch], float] | None = None
+    warn: Callable[[str], None] = lambda text: None
+
+    @cached_property
+    def steps(self) -> int:
+        """Optimiser steps of the run."""
+        return self.recipe.steps(len(self.images))
+
+    @cached_property
+    def pace(self) -> Pace:
+        """Rates and the like of every step."""
+        return Pace(self.recipe, self.steps, self.space.resolutions)
+
+    @cached_property
+    def check_every(self) -> int:
+        """Steps between looks at the smallest subnet."""
+        return self.recipe.check_every or len(self.parts[0][0]) // self.recipe.batch
+
+    @cached_property
+    def external(self) -> list[Checkpoint]:
+        """The supernets of external teachers.
+
+        Raises:
+            CheckpointError, TeacherError: see `load_teachers`.
+        """
+        return load_teachers(self.recipe.teacher_files, self.space)
+
+    @cached_property
+    def teacher_digests(self) -> list[str]:
+        """Which supernets teach, by their weights."""
+        return [checkpoint.digest() for checkpoint in self.external]
+
+    @cached_property
+    def watched(self) -> tuple[Pixels, Labels]:
+        """The images that the smallest subnet is looked at with, as stored."""
+        images, labels = self.parts[0]
+        return images[:WATCHED_IMAGES], labels[:WATCHED_IMAGES]
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels]]:
+        """Images and labels to train on, and those that are held out of it."""
+        if not self.recipe.held_out:
+            return (self.images, self.labels), (self.images[:0], self.labels[:0])
+        rng = np.random.default_rng((self.recipe.seed, 0, 0, HELD_OUT))
+        order = rng.permutation(len(self.images))
+        out, rest = np.split(order, [self.recipe.held_out])
+        return (self.images[rest], self.labels[rest]), (self.images[out], self.labels[out])
+
+    def batches(self, rows: RowImportance | None = None) -> Batches:
+        """What the steps see, every image once an epoch unless `rows` decides otherwise."""
+        recipe = self.recipe
+        wanted = Augmentation(
+            recipe.shift, recipe.flip, recipe.cutout, recipe.mixup, recipe.shift_axes
+        )
+        order = rows.order if rows else None
+        return Batches(*self.parts[0], recipe.batch, wanted, recipe.seed, order)
+
+    def setting(self, judge: SubnetJudge) -> Setting:
+        """What samplers are built from."""
+        recipe, trained = self.recipe, len(self.parts[0][0])
+        return Setting(
+            self.space,
+            seed=recipe.seed,
+            steps=self.steps,
+            random_subnets=recipe.random_subnets,
+            epoch_steps=trained // recipe.batch,
+            rows=trained,
+            cost=self.cost,
+            rate=self.pace.rate,
+            judge=judge,
+            warn=self.warn,
+        )
+
+
+class State:
+    """A run after `step` steps; at first with initial weights.
+
+    Args:
+        task: what is trained.
+    """
+
+    def __init__(self, task: Task) -> None:
+        recipe, (trained, held_out) = task.recipe, task.parts
+        torch.manual_seed(recipe.seed)
+        self.task, self.step, self.device = task, 0, training_device()
+        self.net = Supernet(task.space).to(self.device).train()
+        self.optimiser = optimiser_of(self.net.parameters(), recipe)
+        self.average = WeightAverage(self.net, recipe.average) if recipe.average else None
+        self.judge = SubnetJudge(self.net, trained[0], held_out, recipe.seed)
+        self.sampler = build_sampler(recipe.sampler, task.setting(self.judge))
+        self.batches = task.batches(self.sampler.rows)
+        self.frozen = Frozen()
+        self.clip = Clip(recipe.clip_norm, recipe.clip == "median")
+        self.guards = Guards()
+
+    def checkpoint(self) -> Checkpoint:
+        """All of it; the tensors are those that training goes on to change."""
+        live = self.net.state_dict() if self.average else {}
+        return Checkpoint(
+            self.step,
+            self.task.steps,
+            self.task.space,
+            self.task.recipe,
+            self.task.data,
+            self._deployed(),
+            self.optimiser.state_dict(),
+            self.guards.typical_loss,
+            self.guards.skips,
+            live,
+            self._memory(),
+        )
+
+    def restore(self, old: Checkpoint) -> None:
+        """Go on as after the step at which the checkpoint was made, bit for bit."""
+        self.net.load_state_dict(old.live or old.weights)
+        self.optimiser.load_state_dict(old.optimiser)
+        if isinstance(self.optimiser, ScheduleFreeAdamW):
+            self.optimiser.return_to_training()
+        if self.average:
+            self.average.net.load_state_dict(old.weights)
+        if old.memory:
+            self.sampler.load_state_dict(old.memory["sampler"])
+            self.clip.restore(old.memory["clip"])
+            self.frozen.restore(old.memory["frozen"], self.net)
+        self.guards = guards_of(old)
+        self.step = old.step
+
+    def _deployed(self) -> dict[str, Tensor]:
+        """The weights that are evaluated and exported."""
+        if self.average:
+            return self.average.weights()
+        weights = self.net.state_dict()
+        if isinstance(self.optimiser, ScheduleFreeAdamW):
+            average = self.optimiser.average
+            weights |= {name: average(p) for name, p in self.net.named_parameters()}
+        return weights
+
+    def _memory(self) -> dict[str, Any]:
+        return {
+            "sampler": self.sampler.state_dict(),
+            "clip": self.clip.norms,
+            "frozen": self.frozen.state(),
+            "guards": self.guards.state(),
+            "teachers": self.task.teacher_digests,
+        }
+
+
+def guards_of(checkpoint: Checkpoint) -> Guards:
+    """What the guards of a run remembered; checkpoints of the first version hold two numbers."""
+    if "guards" in checkpoint.memory:
+        return Guards.from_state(checkpoint.memory["guards"])
+    return Guards(checkpoint.typical_loss, checkpoint.skips)
+
+
+def check_recipe(recipe: Recipe, space: ArchSpace) -> None:
+    """Refuse a recipe whose names mean nothing, before anything is written.
+
+    Raises:
+        RecipeError: no sampler has this name.
+        CheckpointError, TeacherError: an external teacher is missing or does not fit.
+    """
+    if recipe.sampler not in SAMPLERS:
+        raise RecipeError(
+            f"recipe sampler: expected one of {', '.join(SAMPLERS)}, got {recipe.sampler!r}"
+        )
+    load_teachers(recipe.teacher_files, space)
+
+
+def teachers_of(state: State) -> list[Teacher]:
+    """The teachers of a run, in the order of its recipe."""
+    found: list[Teacher] = []
+    for name in state.task.recipe.teachers:
+        if name == "largest":
+            found.append(Largest())
+        elif name == "average":
+            assert state.average is not None  # the recipe has seen to it
+            found.append(Averaged(state.average))
+        elif name == "frozen":
+            found.append(state.frozen)
+        else:
+            images = state.task.parts[0][0]
+            found += [External(c.supernet(), images, state.device) for c in state.task.external]
+    return found
+
+
+def training_device() -> torch.device:
+    """The machine's accelerator, or the processor."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    return found if found is not None else torch.device("cpu")
