@@ -95,7 +95,7 @@ class Daemon:
         self._connected_s = 0.0
         self._resumed = False
         self._paused_until_s = 0.0
-        self._probed = False
+        self._probed = self._probe_ended = False
         self._host = HostState(online=False, sess=0)
         self._job_id: str | None = None
         self._step: Step | None = None
@@ -251,7 +251,7 @@ class Daemon:
     def _on_finished(self, finished: Finished) -> None:
         self._use.worker.collect()
         self._note_fault(finished)
-        if isinstance(finished.value, RuntimeProbe):
+        if finished.name == PROBE:
             self._learn_runtime(finished.value)
         elif self._step is not None:
             step, self._step = self._step, None
@@ -274,11 +274,14 @@ class Daemon:
         else:
             standing["agent"] = f"{finished.name}: {finished.error}"
 
-    def _learn_runtime(self, probe: RuntimeProbe) -> None:
-        self._probed = True
-        if probe.label is None:
-            self._use.presence.troubles.standing["runtime"] = probe.flaw or "none works"
-        self._use.journal.set_last_runtime(probe.label or "")
+    def _learn_runtime(self, probe: object) -> None:
+        """Remember what the probe found, and say it; facts go out even if it failed."""
+        if isinstance(probe, RuntimeProbe):
+            self._probed = True
+            if probe.label is None:
+                self._use.presence.troubles.standing["runtime"] = probe.flaw or "none works"
+            self._use.journal.set_last_runtime(probe.label or "")
+        self._probe_ended = True
         self._say_facts()
 
     def _file(self) -> None:
@@ -326,8 +329,9 @@ class Daemon:
         return f"{state.status}, {link}" + (f"; {state.error}" if state.error else "")
 
     def _say_facts(self) -> None:
-        if self._connected:
-            runtime = self._use.journal.last_runtime()
+        """What this device is, once its runtime is known: without one it would look broken."""
+        runtime = self._use.journal.last_runtime()
+        if self._connected and (runtime or self._probe_ended):
             self._use.post.facts(self._use.presence.facts(runtime, self._use.keyids))
 
     def _status(self) -> DeviceStatus:
