@@ -79,6 +79,17 @@ class Slots:
         except (OSError, WireError):
             return None
 
+    def manifest_bytes(self, bundle_id: str) -> bytes:
+        """The very bytes that were signed; empty if they cannot be read."""
+        try:
+            return (self.bundle(bundle_id) / MANIFEST_NAME).read_bytes()
+        except OSError:
+            return b""
+
+    def names(self) -> list[str]:
+        """Every slot that has a directory, by name."""
+        return sorted(entry.name for entry in self._slots.iterdir() if entry.is_dir())
+
     def install(self, bundle_id: str, files: Mapping[str, Path], manifest: bytes) -> Path:
         """Make the directory of a bundle out of verified blobs; harmless if it exists already.
 

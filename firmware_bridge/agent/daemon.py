@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ParamSpec
 
@@ -24,6 +25,7 @@ from firmware_bridge.agent.presence import Presence
 from firmware_bridge.agent.watchdog import Watchdog
 from firmware_bridge.agent.worker import Cancelled, Finished, Worker
 from firmware_bridge.bench.supervise import RuntimeProbe
+from firmware_bridge.store.database import JournalDamagedError
 from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.errors import BridgeError, StoreError, WireError
 from firmware_bridge.wire.link import Connected, Disconnected, Link, Received
@@ -160,13 +162,15 @@ class Daemon:
             self._use.presence.troubles.standing.pop("store", None)
 
     def _guarded(self, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Do one thing; whatever is wrong with it is reported and never ends the daemon."""
+        """Do one thing; whatever is wrong with it is reported and does not end the daemon."""
         troubles = self._use.presence.troubles
         try:
             action(*args, **kwargs)
         except WireError as error:
             _log.warning("dropped: %s", error)
             troubles.drop(str(error))
+        except JournalDamagedError:
+            raise  # the next start sets it aside; going on would only forget more
         except StoreError as error:
             _log.error("store: %s", error)
             troubles.standing["store"] = str(error)
@@ -345,9 +349,10 @@ class Daemon:
         use.watchdog.notifier.stopping()
         if not use.worker.close(WORKER_CLOSE_S):
             _log.warning("the worker did not stop within %s s", WORKER_CLOSE_S)
-        while (event := use.inbox.take(0)) is not None:
-            if isinstance(event, Finished) and isinstance(event.value, Measurement):
-                self._guarded(self._on_finished, event)
+        with suppress(JournalDamagedError):  # then there is nothing to keep a result in
+            while (event := use.inbox.take(0)) is not None:
+                if isinstance(event, Finished) and isinstance(event.value, Measurement):
+                    self._guarded(self._on_finished, event)
         if self._connected:
             use.post.state(use.presence.farewell())
         use.link.close()
