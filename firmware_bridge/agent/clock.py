@@ -6,7 +6,7 @@ Leaves every decision about time to the callers, who get monotonic seconds passe
 import ctypes
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def clock_synced() -> bool:
     return 0 <= int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))) < _TIME_ERROR
 
 
-@lru_cache(maxsize=None)
+@cache
 def _adjtimex() -> Callable[..., Any] | None:
     """Looked up once: every CDLL makes classes of its own, and this is asked for every second."""
     try:
