@@ -77,7 +77,7 @@ def demo_plan(train: TrainOptions, *, quick: bool) -> DemoPlan:
     if train.recipe is None and train.preset_name() == "digits":
         train = replace(train, recipe="digits-quick")
     search_plan = SearchPlan({"evolution": 6, "random": 2}, seed=train.seed)
-    return DemoPlan(train, search_plan, FinalsPlan(count=3, sessions=1), 2)
+    return DemoPlan(train, search_plan, FinalsPlan(count=2, sessions=1), 2)
 
 
 def run_demo(
