@@ -34,8 +34,9 @@ def main() -> None:
         train_run(run, chosen, "benchmark", display)
     checkpoint, data = open_run(run)
     scorer, space = scorer_of(run, checkpoint, data), checkpoint.space
-    found = final_figures(run, scorer, data, [space.largest(), space.smallest()])
-    largest, smallest = found[space.largest().id], found[space.smallest().id]
+    extremes = (space.largest(), space.smallest())
+    found = final_figures(run, scorer, data, [(arch, "tflite") for arch in extremes])
+    largest, smallest = (found[arch.id, "tflite"] for arch in extremes)
     gap = max(abs(f.bytes - f.fake_quant) for f in found.values())
     minutes = training_seconds(read_metrics(run.path), checkpoint.recipe.batch) / 60
     figures = [

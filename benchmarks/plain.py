@@ -1,6 +1,6 @@
 """A plain loop over a TFLite interpreter: what edgenas' figures are compared with.
 
-    python -m benchmarks.plain latency MODEL [--threads N] [--warmup-s S] [--seconds S]
+    python -m benchmarks.plain latency MODEL [--threads N] [--warmup-s S] [--seconds S] [--cpu N]
     python -m benchmarks.plain memory MODEL [--threads N]
 
 Uses nothing of edgenas but for the one-operator model that both take as the beginning of memory.
@@ -14,6 +14,7 @@ import argparse
 import gc
 import importlib
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -28,6 +29,8 @@ RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 def main() -> None:
     """Run one of the two modes."""
     options = _arguments()
+    if options.cpu is not None:
+        os.sched_setaffinity(0, {options.cpu})
     if options.mode == "latency":
         _latency(options)
     else:
@@ -104,6 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--warmup-s", type=float, default=1.0)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--cpu", type=int, help="stay on this one")
     return parser.parse_args()
 
 

@@ -129,10 +129,13 @@ def _plain(options: argparse.Namespace) -> tuple[list[int], list[int]]:
     return candidate, reference
 
 
-def plain_samples(path: Path, seconds: float, warmup_s: float, threads: int = 1) -> list[int]:
+def plain_samples(
+    path: Path, seconds: float, warmup_s: float, threads: int = 1, cpu: int | None = None
+) -> list[int]:
     """Durations (ns) that a plain loop in a process of its own times."""
     words = [sys.executable, "-m", "benchmarks.plain", "latency", str(path)]
     words += [f"--seconds={seconds}", f"--warmup-s={warmup_s}", f"--threads={threads}"]
+    words += [] if cpu is None else [f"--cpu={cpu}"]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     samples: list[int] = json.loads(done.stdout)
     return samples

@@ -42,8 +42,9 @@ class Board:
     Attributes:
         model: Product name, for example ``Raspberry Pi 4 Model B Rev 1.4``.
         soc: Last compatible name of the device tree, for example ``brcm,bcm2711``.
-        machine: Kernel architecture, for example ``aarch64``.
-        python_bits: Width of this Python; 32 on a 64-bit kernel is a common trap.
+        machine: Architecture that programs are built for, for example ``aarch64``; ``armv8l`` for a
+            32-bit system on a 64-bit kernel.
+        python_bits: Width of this Python.
         cpu: Processor name.
         cpu_features: Feature flags, sorted.
         clusters: CPU numbers grouped by kind, fastest group first.
@@ -90,12 +91,13 @@ def read_board(
     numbers = _cpu_numbers(cpus, cpuinfo)
     lowest = [_number(cpus / f"cpu{n}/cpufreq/cpuinfo_min_freq") for n in numbers]
     highest = [_number(cpus / f"cpu{n}/cpufreq/cpuinfo_max_freq") for n in numbers]
+    bits = struct.calcsize("P") * 8
     compatible = (_text(sys_root / "firmware/devicetree/base/compatible") or "").strip("\0")
     return Board(
         model=_model(sys_root, cpuinfo),
         soc=compatible.split("\0")[-1] or None,
-        machine=machine or os.uname().machine,
-        python_bits=struct.calcsize("P") * 8,
+        machine=_userland(machine or os.uname().machine, bits),
+        python_bits=bits,
         cpu=_cpu_name(cpuinfo),
         cpu_features=_features(cpuinfo),
         clusters=_clusters(cpus, numbers, cpuinfo),
@@ -107,6 +109,12 @@ def read_board(
         ram_bytes=meminfo_bytes(proc_root).get("MemTotal", 0),
         power_mode=_power_mode(etc_root, var_root),
     )
+
+
+def _userland(machine: str, bits: int) -> str:
+    """The architecture that programs here are built for: 32-bit systems run on 64-bit kernels too
+    (the usual 32-bit Raspberry Pi OS), and there the kernel's own name misleads."""
+    return {"aarch64": "armv8l", "x86_64": "i686"}.get(machine, machine) if bits == 32 else machine
 
 
 def fingerprint(

@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from firmware_bridge.bench.container import file_format_of
 from firmware_bridge.faults import FAULTS
 from firmware_bridge.store.durable import move_file, replace_file, replace_link, sync_directory
 from firmware_bridge.wire.errors import WireError
@@ -29,6 +30,7 @@ FILE_NAMES = {
     "probe_output": "probe_output.bin",
 }
 
+ONNX_MODEL = "model.onnx"  # the model's name where it is one
 MANIFEST_NAME = "release.json"
 CURRENT = "current"
 PREVIOUS = "previous"
@@ -59,8 +61,15 @@ class Slots:
         return self._bundles / bundle_id
 
     def model(self, bundle_id: str) -> Path:
-        """The model file of a bundle."""
-        return self.bundle(bundle_id) / FILE_NAMES["model"]
+        """The model file of a bundle: model.tflite or model.onnx."""
+        return self.file(bundle_id, "model")
+
+    def file(self, bundle_id: str, role: str) -> Path:
+        """Where a file of a bundle lies, or would lie."""
+        bundle = self.bundle(bundle_id)
+        if role == "model" and (bundle / ONNX_MODEL).exists():
+            return bundle / ONNX_MODEL
+        return bundle / FILE_NAMES[role]
 
     def manifest(self, bundle_id: str) -> ReleaseManifest | None:
         """The manifest that an installed bundle came with, None if there is none to read."""
@@ -69,6 +78,17 @@ class Slots:
                 return ReleaseManifest.from_bytes(stream.read(MANIFEST_CAP_BYTES + 1))
         except (OSError, WireError):
             return None
+
+    def manifest_bytes(self, bundle_id: str) -> bytes:
+        """The very bytes that were signed; empty if they cannot be read."""
+        try:
+            return (self.bundle(bundle_id) / MANIFEST_NAME).read_bytes()
+        except OSError:
+            return b""
+
+    def names(self) -> list[str]:
+        """Every slot that has a directory, by name."""
+        return sorted(entry.name for entry in self._slots.iterdir() if entry.is_dir())
 
     def install(self, bundle_id: str, files: Mapping[str, Path], manifest: bytes) -> Path:
         """Make the directory of a bundle out of verified blobs; harmless if it exists already.
@@ -89,7 +109,7 @@ class Slots:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir()
         for role, source in files.items():
-            _link_or_copy(source, building / FILE_NAMES[role])
+            _link_or_copy(source, building / _file_name(role, source))
         replace_file(building / MANIFEST_NAME, manifest)
         if final.exists():
             _replace_contents(building, final)
@@ -170,6 +190,12 @@ def _replace_contents(source: Path, destination: Path) -> None:
     for entry in source.iterdir():
         move_file(entry, destination / entry.name)
     shutil.rmtree(source)  # a rename onto another link of the same file leaves its source
+
+
+def _file_name(role: str, source: Path) -> str:
+    """Applications open the model by its name, and some runtimes go by its ending."""
+    is_onnx = role == "model" and file_format_of(source) == "onnx"
+    return ONNX_MODEL if is_onnx else FILE_NAMES[role]
 
 
 def _link_or_copy(source: Path, destination: Path) -> None:

@@ -76,8 +76,8 @@ def demo_plan(train: TrainOptions, *, quick: bool) -> DemoPlan:
         return DemoPlan(train, search_plan, FinalsPlan(count=3, sessions=3), 3)
     if train.recipe is None and train.preset_name() == "digits":
         train = replace(train, recipe="digits-quick")
-    search_plan = SearchPlan({"evolution": 6, "random": 2}, seed=train.seed)
-    return DemoPlan(train, search_plan, FinalsPlan(count=3, sessions=1), 2)
+    search_plan = SearchPlan({"evolution": 5, "random": 1}, seed=train.seed)
+    return DemoPlan(train, search_plan, FinalsPlan(count=2, sessions=1), 1)
 
 
 def run_demo(

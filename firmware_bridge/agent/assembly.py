@@ -33,6 +33,7 @@ from firmware_bridge.agent.preparing import Instruments, Preparing
 from firmware_bridge.agent.presence import Presence
 from firmware_bridge.agent.pull import Puller
 from firmware_bridge.agent.recovery import needed_digests, recover
+from firmware_bridge.agent.salvage import open_journal
 from firmware_bridge.agent.settings import MIB, AgentSettings
 from firmware_bridge.agent.watchdog import Watchdog
 from firmware_bridge.agent.worker import Worker
@@ -44,7 +45,6 @@ from firmware_bridge.faults import FAULTS
 from firmware_bridge.machine_lock import MachineLock, default_lock_path
 from firmware_bridge.slots import Slots
 from firmware_bridge.store.blobs import BlobStore
-from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.errors import StoreError
 from firmware_bridge.wire.heartbeat import Heartbeat
 from firmware_bridge.wire.link import Link
@@ -76,14 +76,14 @@ class Assembly:
         self._keys = _load_keys(settings.verify_keys)
         self._lock = hold_state_directory(settings.state_dir)
         try:
-            self._journal = Journal(settings.state_dir / "journal.sqlite")
-        except StoreError:
+            self._slots = Slots(settings.state_dir, settings.run_directory)
+            self._journal, self._loss = open_journal(settings.state_dir, self._slots)
+        except BaseException:
             os.close(self._lock)
             raise
         self.inbox = Inbox()
         self._clock = Clock()
         self._topics = Topics(settings.fleet)
-        self._slots = Slots(settings.state_dir, settings.run_directory)
         self._blobs = _blob_store(settings)
         self._mailbox = Mailbox()
         self._worker = Worker(self.inbox.put, self._heartbeat("worker"))
@@ -125,6 +125,8 @@ class Assembly:
         jobs = JobDesk(self._journal, self._answers, self._post, self._job_rules())
         self._blobs.pin(lambda: needed_digests(book, self._slots) | jobs.needed_digests())
         presence = Presence(self._settings, self._journal, self._slots, self._board)
+        if self._loss is not None:
+            presence.troubles.standing["journal"] = self._loss
         argv = self._settings.worker_argv
         return Parts(
             device_id=self._settings.device_id,

@@ -5,7 +5,10 @@ Leaves every decision about time to the callers, who get monotonic seconds passe
 
 import ctypes
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from firmware_bridge.wire.codec import Stamp
 
@@ -24,12 +27,19 @@ def read_boot_id(path: Path = BOOT_ID) -> str:
 
 def clock_synced() -> bool:
     """Whether the kernel believes its wall clock to be synchronised (adjtimex, read only)."""
-    buffer = ctypes.create_string_buffer(_TIMEX_BYTES)
-    try:
-        state = ctypes.CDLL(None).adjtimex(buffer)
-    except (OSError, AttributeError):
+    adjtimex = _adjtimex()
+    if adjtimex is None:
         return False
-    return 0 <= int(state) < _TIME_ERROR
+    return 0 <= int(adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))) < _TIME_ERROR
+
+
+@cache
+def _adjtimex() -> Callable[..., Any] | None:
+    """Looked up once: every CDLL makes classes of its own, and this is asked for every second."""
+    try:
+        return ctypes.CDLL(None).adjtimex
+    except (OSError, AttributeError):
+        return None
 
 
 class Clock:

@@ -16,13 +16,14 @@ from firmware_bridge.wire.mqtt import MqttLink
 from firmware_bridge.wire.tls import TlsFiles
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-MISUSED = 2
+FAILED, MISUSED = 1, 2
 
 add_arguments = settings.add_arguments
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until a signal comes; returns 0 after a clean end, 2 if it cannot start."""
+    """Serve until a signal comes; returns 0 after a clean end, 2 if it cannot start, 1 if
+    its journal is found damaged: the next start begins a new one."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=LOG_FORMAT)
     try:
         chosen = settings.read_settings(arguments)
@@ -35,6 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: assembly.inbox.put(Stop()))
     try:
         assembly.daemon.run()
+    except BridgeError as error:
+        print(f"edgenas-device: {error}; start it again", file=sys.stderr)
+        return FAILED
     finally:
         assembly.close()
     return 0

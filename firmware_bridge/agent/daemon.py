@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ParamSpec
 
@@ -24,6 +25,7 @@ from firmware_bridge.agent.presence import Presence
 from firmware_bridge.agent.watchdog import Watchdog
 from firmware_bridge.agent.worker import Cancelled, Finished, Worker
 from firmware_bridge.bench.supervise import RuntimeProbe
+from firmware_bridge.store.database import JournalDamagedError
 from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.errors import BridgeError, StoreError, WireError
 from firmware_bridge.wire.link import Connected, Disconnected, Link, Received
@@ -95,7 +97,7 @@ class Daemon:
         self._connected_s = 0.0
         self._resumed = False
         self._paused_until_s = 0.0
-        self._probed = False
+        self._probed = self._probe_ended = False
         self._host = HostState(online=False, sess=0)
         self._job_id: str | None = None
         self._step: Step | None = None
@@ -160,13 +162,15 @@ class Daemon:
             self._use.presence.troubles.standing.pop("store", None)
 
     def _guarded(self, action: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Do one thing; whatever is wrong with it is reported and never ends the daemon."""
+        """Do one thing; whatever is wrong with it is reported and does not end the daemon."""
         troubles = self._use.presence.troubles
         try:
             action(*args, **kwargs)
         except WireError as error:
             _log.warning("dropped: %s", error)
             troubles.drop(str(error))
+        except JournalDamagedError:
+            raise  # the next start sets it aside; going on would only forget more
         except StoreError as error:
             _log.error("store: %s", error)
             troubles.standing["store"] = str(error)
@@ -251,7 +255,7 @@ class Daemon:
     def _on_finished(self, finished: Finished) -> None:
         self._use.worker.collect()
         self._note_fault(finished)
-        if isinstance(finished.value, RuntimeProbe):
+        if finished.name == PROBE:
             self._learn_runtime(finished.value)
         elif self._step is not None:
             step, self._step = self._step, None
@@ -274,11 +278,14 @@ class Daemon:
         else:
             standing["agent"] = f"{finished.name}: {finished.error}"
 
-    def _learn_runtime(self, probe: RuntimeProbe) -> None:
-        self._probed = True
-        if probe.label is None:
-            self._use.presence.troubles.standing["runtime"] = probe.flaw or "none works"
-        self._use.journal.set_last_runtime(probe.label or "")
+    def _learn_runtime(self, probe: object) -> None:
+        """Remember what the probe found, and say it; facts go out even if it failed."""
+        if isinstance(probe, RuntimeProbe):
+            self._probed = True
+            if probe.label is None:
+                self._use.presence.troubles.standing["runtime"] = probe.flaw or "none works"
+            self._use.journal.set_last_runtime(probe.label or "")
+        self._probe_ended = True
         self._say_facts()
 
     def _file(self) -> None:
@@ -326,8 +333,9 @@ class Daemon:
         return f"{state.status}, {link}" + (f"; {state.error}" if state.error else "")
 
     def _say_facts(self) -> None:
-        if self._connected:
-            runtime = self._use.journal.last_runtime()
+        """What this device is, once its runtime is known: without one it would look broken."""
+        runtime = self._use.journal.last_runtime()
+        if self._connected and (runtime or self._probe_ended):
             self._use.post.facts(self._use.presence.facts(runtime, self._use.keyids))
 
     def _status(self) -> DeviceStatus:
@@ -341,9 +349,10 @@ class Daemon:
         use.watchdog.notifier.stopping()
         if not use.worker.close(WORKER_CLOSE_S):
             _log.warning("the worker did not stop within %s s", WORKER_CLOSE_S)
-        while (event := use.inbox.take(0)) is not None:
-            if isinstance(event, Finished) and isinstance(event.value, Measurement):
-                self._guarded(self._on_finished, event)
+        with suppress(JournalDamagedError):  # then there is nothing to keep a result in
+            while (event := use.inbox.take(0)) is not None:
+                if isinstance(event, Finished) and isinstance(event.value, Measurement):
+                    self._guarded(self._on_finished, event)
         if self._connected:
             use.post.state(use.presence.farewell())
         use.link.close()

@@ -174,7 +174,7 @@ class Preparing:
 
     def _here(self, manifest: ReleaseManifest, entry: ReleaseFile) -> Path | None:
         """The file in a bundle that is installed already: going back needs no download."""
-        path = self._use.slots.bundle(manifest.bundle_id()) / FILE_NAMES[entry.role]
+        path = self._use.slots.file(manifest.bundle_id(), entry.role)
         try:
             return path if _sha256(path) == entry.sha256 else None
         except FileNotFoundError:

@@ -17,9 +17,9 @@ from firmware_bridge.agent.book import DeploymentBook
 from firmware_bridge.agent.clock import Clock
 from firmware_bridge.agent.post import Post
 from firmware_bridge.agent.recovery import restore
+from firmware_bridge.agent.salvage import JOURNAL_NAME, open_journal
 from firmware_bridge.agent.settings import DEFAULT_STATE_DIR, read_places
 from firmware_bridge.slots import Slots
-from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.errors import BridgeError, LinkClosedError
 from firmware_bridge.wire.link import Link, Sink, WillSource
 from firmware_bridge.wire.topics import Topics
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Restore and print a line a slot; returns 0, 1 if it failed, 2 while a daemon is running."""
     state_dir, run_directory = read_places(arguments)
-    if not (state_dir / "journal.sqlite").exists():
+    if not (state_dir / JOURNAL_NAME).exists():
         print(NOTHING)
         return 0
     try:
@@ -85,13 +85,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _restored(state_dir: Path, run_directory: Path) -> list[str]:
-    journal = Journal(state_dir / "journal.sqlite")
+    slots = Slots(state_dir, run_directory)
+    journal, loss = open_journal(state_dir, slots)
     try:
         clock = Clock()
         # fleet and device name the topics of reports, which are not sent from here
         post = Post(NoLink(), Topics("none"), "recover", clock.stamp)
         book = DeploymentBook(journal, Answers(journal, post, 0.0), post)
-        lines = restore(book, Slots(state_dir, run_directory), clock.boot_id)
-        return lines or [NOTHING]
+        lines = restore(book, slots, clock.boot_id) or [NOTHING]
+        return [loss, *lines] if loss else lines
     finally:
         journal.close()

@@ -44,10 +44,20 @@ class SamplingRule:
     min_rounds: int
     leg: int | None = None
 
+    def stride(self, p50_ns: float) -> int:
+        """Of how many invocations one counts: ``max_samples`` of a model span ``min_time_ms``.
+
+        A fast model would otherwise be over before a disturbance has come or gone, and a second
+        measurement would meet another one.
+        """
+        return max(1, int(self.min_time_ms * _MS / max(self.max_samples * p50_ns, 1)))
+
     def leg_samples(self, p50_ns: float) -> int:
         """Samples a leg: about 20 ms of C, fewer where ``min_rounds`` would overshoot."""
         if self.leg is not None:
             return self.leg
+        if self.stride(p50_ns) > 1:
+            return MIN_LEG_SAMPLES
         wanted = min(max(math.ceil(LEG_NS / max(p50_ns, 1)), MIN_LEG_SAMPLES), MAX_LEG_SAMPLES)
         share = self.max_samples // (2 * max(self.min_rounds, 1))
         return min(wanted, max(share, MIN_LEG_SAMPLES))
@@ -106,6 +116,7 @@ class Sampler:
         self._instruments = instruments
         self._order: tuple[Letter, ...] = ("R", "C", "C", "R") if "R" in invokes else ("C", "C")
         self._buffer = [0] * max(rule.leg or 0, MAX_LEG_SAMPLES)
+        self._strides: dict[Letter, int] = {}
         self._best_khz = 0.0
         self._stop_ns = 0
         self.discarded: list[Discarded] = []
@@ -114,7 +125,9 @@ class Sampler:
         """Warms up, then samples until the rule is met or ``cap_ms`` is over."""
         started = self._instruments.clock_ns()
         self._stop_ns = started + self._rule.cap_ms * _MS
-        leg_samples = self._rule.leg_samples(self._warm_up(started))
+        medians = self._warm_up(started)
+        self._strides = {letter: self._rule.stride(p50) for letter, p50 in medians.items()}
+        leg_samples = self._rule.leg_samples(medians["C"])
         self.discarded.append(Discarded(started, self._instruments.clock_ns()))
         legs: list[Leg] = []
         rounds = samples = time_ns = 0
@@ -129,8 +142,8 @@ class Sampler:
     def _over(self) -> bool:
         return self._instruments.clock_ns() >= self._stop_ns
 
-    def _warm_up(self, started: int) -> float:
-        """Runs all models in turn until they are steady; returns the median of C in ns."""
+    def _warm_up(self, started: int) -> dict[Letter, float]:
+        """Runs all models in turn until they are steady; returns their medians in ns."""
         rule = self._rule
         longest_ms = min(WARMUP_CAP_FACTOR * rule.warmup_ms, rule.cap_ms // WARMUP_CAP_SHARE)
         steady = _Steadiness()
@@ -140,7 +153,7 @@ class Sampler:
             settled = steady.settled(medians, self._instruments.read().freq_khz, now)
             elapsed = now - started
             if (settled and elapsed >= rule.warmup_ms * _MS) or elapsed >= longest_ms * _MS:
-                return medians["C"]
+                return medians
 
     def _batch_median(self, letter: Letter) -> float:
         clock, invoke = self._instruments.clock_ns, self._invokes[letter]
@@ -187,7 +200,8 @@ class Sampler:
         return legs
 
     def _leg(self, number: int, letter: Letter, count: int) -> Leg:
-        """One discarded invocation, to refill the caches, then ``count`` timed ones."""
+        """One discarded invocation, to refill the caches, then ``count`` timed ones: every one, or
+        the last of each stride."""
         clock, invoke, buffer, stop = (
             self._instruments.clock_ns,
             self._invokes[letter],
@@ -195,11 +209,14 @@ class Sampler:
             self._stop_ns,
         )
         before = self._instruments.switches()
-        taken = 0
+        taken, skipped = 0, self._strides[letter] - 1
         invoke()
         while taken < count:
-            start = clock()
-            if start >= stop:
+            for _ in range(skipped):
+                if clock() >= stop:
+                    break
+                invoke()
+            if clock() >= stop:
                 break
             start = clock()
             invoke()

@@ -14,7 +14,7 @@ Status = Literal["ok", "warn", "fail"]
 SEVERITY: dict[str, Status] = {
     # python
     "python-old": "fail",
-    "python-32-bit": "fail",
+    "python-32-bit": "warn",
     # runtime, numpy, packages
     "runtime-missing": "fail",
     "runtime-broken": "fail",

@@ -26,13 +26,16 @@ _PROPERTIES = ("LoadState", "UnitFileState", "ActiveState", "Result")
 
 
 def check_python(board: Board) -> Finding:
-    """Version and width: a 32-bit Python on a 64-bit kernel finds no runtime wheel."""
+    """Version and width: 32-bit systems are slow at INT8, and a 64-bit kernel misleads pip."""
     found = ".".join(map(str, sys.version_info[:3]))
     cause = f"Python {found}, {board.python_bits}-bit, on {board.machine}"
     if sys.version_info < MIN_PYTHON:
         return flaw("python", "python-old", cause, "install Python 3.10 or newer")
-    if board.python_bits == 32 and board.machine in ("aarch64", "x86_64"):
-        advice = "install a 64-bit system, or install with `linux32 pip install`"
+    if board.machine in ("armv8l", "i686"):
+        advice = (
+            "a 64-bit system runs INT8 several times faster; to stay, use the armhf package, or "
+            "`linux32 pip install`"
+        )
         return flaw("python", "python-32-bit", cause, advice)
     return ok("python", cause)
 

@@ -36,6 +36,10 @@ class JournalHeldError(StoreError):
     """Another process holds the journal's lock and does not let go."""
 
 
+class JournalDamagedError(StoreError):
+    """The file is no database any more, or parts of it are not what they should be."""
+
+
 class Database:
     """A journal file; safe to use from several threads, one transaction at a time."""
 
@@ -43,6 +47,7 @@ class Database:
         """Open or create the file at `path`.
 
         Raises:
+            JournalDamagedError: It was one, and is damaged.
             StoreError: The file cannot be opened or is of another schema version.
         """
         self._lock = threading.RLock()
@@ -55,12 +60,19 @@ class Database:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
             self._create_or_check(path)
+            self._check_whole(path)
         except sqlite3.Error as error:
             self._connection.close()
             raise _unusable(path, error) from error
         except StoreError:
             self._connection.close()
             raise
+
+    def _check_whole(self, path: Path) -> None:
+        """Every page is read once, which takes milliseconds: the journal is small."""
+        (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise JournalDamagedError(f"expected a whole journal at {path}, got: {found}")
 
     def _create_or_check(self, path: Path) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -156,12 +168,20 @@ def _refused(error: sqlite3.Error | OSError) -> StoreError:
         return JournalHeldError(
             f"expected the journal to take a change, got {text}; end the process that holds it"
         )
+    if _is_damage(text):
+        return JournalDamagedError(f"expected a whole journal, got: {text}")
     unwritable = "readonly" in text or "Read-only" in text
     advice = "mount the disk writable" if unwritable else "free disk space"
     return StoreError(f"expected the journal to take a change, got {text}; {advice}")
 
 
+def _is_damage(text: str) -> bool:
+    return "malformed" in text or "not a database" in text
+
+
 def _unusable(path: Path, error: sqlite3.Error) -> StoreError:
+    if _is_damage(str(error)):
+        return JournalDamagedError(f"expected a whole journal at {path}, got: {error}")
     return StoreError(
         f"expected a journal at {path}, got {error}; "
         "give the daemon a writable --state-dir on a disk with free space"

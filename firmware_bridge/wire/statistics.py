@@ -20,6 +20,9 @@ from firmware_bridge.wire.measured import Leg
 
 P99_MIN_SAMPLES = 299
 P95_BOUND_MIN_SAMPLES = 59
+AT_REST_PERCENT = 10  # of the rounds are taken to show the reference undisturbed
+CALM_FACTOR = 1.1
+MIN_CALM_ROUNDS = 5
 BOOTSTRAP_RESAMPLES = 2000
 BOOTSTRAP_SEED = 20_231
 
@@ -62,9 +65,9 @@ class RatioSummary:
     """Latency of the candidate over that of the reference.
 
     Attributes:
-        ratio: Median over rounds of p50(C) / p50(R).
-        ci95: Bootstrap interval over rounds, 95 %; of little worth below 5 rounds.
-        rounds: Rounds that held samples of both.
+        ratio: Median over calm rounds of p50(C) / p50(R).
+        ci95: Bootstrap interval over these rounds, 95 %; of little worth below 5 rounds.
+        rounds: Rounds that held samples of both and were calm.
     """
 
     ratio: float
@@ -154,7 +157,7 @@ def upper_rank(n: int, percent: int) -> int | None:
 
 
 def ratio(legs: Sequence[Leg]) -> RatioSummary | None:
-    """Compare candidate and reference round by round; None if no round held both.
+    """Compare candidate and reference, calm round by calm round; None if no round held both.
 
     Resampling uses a fixed seed: the same legs give the same interval everywhere.
     """
@@ -186,13 +189,41 @@ def _samples(legs: Sequence[Leg], model: Literal["R", "C"]) -> tuple[int, ...]:
     return tuple(value for leg in legs if leg.model == model for value in leg.samples_ns)
 
 
+@dataclass(frozen=True)
+class _Round:
+    """One round: its ratio, and how slow the reference was in the slower one of its legs."""
+
+    ratio: float
+    reference_ns: int
+
+
 def _round_ratios(legs: Sequence[Leg]) -> list[float]:
+    """Ratios of the calm rounds; of all rounds where too few are calm to say what calm is.
+
+    A neighbour slows two models by different factors, so the ratio while it computes is another
+    one than while it sleeps, and their mixture depends on luck. Whether a round was calm is told by
+    the reference alone, never by the candidate: its own outliers are not trimmed.
+    """
+    rounds = _rounds(legs)
+    if not rounds:
+        return []
+    at_rest = quantile(sorted(each.reference_ns for each in rounds), AT_REST_PERCENT)
+    calm = [each.ratio for each in rounds if each.reference_ns <= CALM_FACTOR * at_rest]
+    return calm if len(calm) >= MIN_CALM_ROUNDS else [each.ratio for each in rounds]
+
+
+def _rounds(legs: Sequence[Leg]) -> list[_Round]:
     found = []
     for number in sorted({leg.round for leg in legs}):
         own = [leg for leg in legs if leg.round == number]
         candidate, reference = sorted(_samples(own, "C")), sorted(_samples(own, "R"))
         if candidate and reference and quantile(reference, 50) > 0:
-            found.append(quantile(candidate, 50) / quantile(reference, 50))
+            slower = max(
+                quantile(sorted(leg.samples_ns), 50)
+                for leg in own
+                if leg.model == "R" and leg.samples_ns
+            )
+            found.append(_Round(quantile(candidate, 50) / quantile(reference, 50), slower))
     return found
 
 

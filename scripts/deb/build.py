@@ -66,10 +66,12 @@ def build(
         root.mkdir()
         tree.lay_out(root, target, wheels, packaging)
         tree.control(root, target, version, packaging)
-        _settle_modes(root, changelog_epoch((packaging / "debian/changelog").read_text()))
+        epoch = changelog_epoch((packaging / "debian/changelog").read_text())
+        _settle_modes(root, epoch)
         made = Path(folder, package.name)
         options = ["--root-owner-group", "--uniform-compression", f"-Z{compression}", f"-z{_LEVEL}"]
-        run(["dpkg-deb", *options, "--build", str(root), str(made)], f"a package for {target}")
+        tool = ["env", f"SOURCE_DATE_EPOCH={epoch}", "dpkg-deb", *options]
+        run([*tool, "--build", str(root), str(made)], f"a package for {target}")
         made.replace(package)
     stamp.write_text(inputs)
     return package

@@ -68,6 +68,17 @@ def test_without_a_device_tree_the_processor_file_names_the_board(pi4: Path) -> 
     assert read_board(pi4 / "proc", pi4 / "sys").model == "Raspberry Pi 4 Model B Rev 1.4"
 
 
+def test_a_32_bit_system_on_a_64_bit_kernel_is_a_32_bit_board(
+    pi4: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = (pi4 / "proc", pi4 / "sys", pi4 / "etc")
+    assert read_board(*roots, machine="aarch64").machine == "aarch64"
+    monkeypatch.setattr("firmware_bridge.facts.struct.calcsize", lambda _: 4)
+    board = read_board(*roots, machine="aarch64")
+    assert (board.machine, board.python_bits) == ("armv8l", 32)
+    assert read_board(*roots, machine="armv7l").machine == "armv7l"
+
+
 def test_clusters_are_told_apart_and_the_fast_one_comes_first(pi4: Path) -> None:
     parts = ("0xd05", "0xd05", "0xd0b", "0xd0b")
     text = "".join(CPUINFO.format(number=n, part=part) for n, part in enumerate(parts))

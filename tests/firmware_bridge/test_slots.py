@@ -30,6 +30,12 @@ def test_a_bundle_holds_its_files_and_manifest(slots: Slots, tmp_path: Path) -> 
     assert slots.model(A).stat().st_nlink == 2  # a hard link: no second copy on the disk
 
 
+def test_an_onnx_model_goes_by_its_name(slots: Slots, tmp_path: Path) -> None:
+    directory = install(slots, tmp_path, A, b"\x08\x0a" + bytes(40))
+    assert sorted(path.name for path in directory.iterdir()) == ["model.onnx", "release.json"]
+    assert slots.model(A) == directory / "model.onnx"
+
+
 def test_installing_again_renews_what_may_differ(slots: Slots, tmp_path: Path) -> None:
     install(slots, tmp_path, A)
     slots.install(A, {}, b"newer manifest")

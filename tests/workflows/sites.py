@@ -109,8 +109,9 @@ class Site:
 
     def model_digest(self, device_id: str) -> str | None:
         """Digest of the model that a device runs."""
-        path = self.folder / device_id / "slots" / "main" / "current" / "model.tflite"
-        return sha256(path.read_bytes()).hexdigest() if path.exists() else None
+        current = self.folder / device_id / "slots" / "main" / "current"
+        found = next(iter(current.glob("model.*")), None)
+        return sha256(found.read_bytes()).hexdigest() if found else None
 
 
 @contextmanager

@@ -69,11 +69,26 @@ def rule(**changes: int) -> SamplingRule:
     ("p50_ns", "samples"), [(20_000, 50), (1 * MS, 20), (2 * MS, 10), (500 * MS, 10)]
 )
 def test_a_leg_is_about_20_ms_within_10_to_50_samples(p50_ns: int, samples: int) -> None:
-    assert rule().leg_samples(p50_ns) == samples
+    assert rule(min_time_ms=10).leg_samples(p50_ns) == samples
+
+
+@pytest.mark.parametrize(("p50_ns", "stride"), [(20_000, 150), (1 * MS, 3), (4 * MS, 1)])
+def test_of_a_fast_model_one_run_in_so_many_counts(p50_ns: int, stride: int) -> None:
+    assert (rule().stride(p50_ns), rule().leg_samples(p50_ns)) == (stride, 10)
+
+
+def test_the_samples_of_a_fast_model_span_the_wanted_time() -> None:
+    bench = Bench(C=20_000, R=1 * MS)
+    legs = bench.run(rule())
+    assert {len(leg.samples_ns) for leg in legs} == {10}
+    assert {value for leg in legs for value in leg.samples_ns} == {20_000, 1 * MS}
+    warm_up = bench.discarded[0]
+    spent_ns = bench.now_ns - warm_up.end_ns
+    assert 6000 * MS <= spent_ns <= 6300 * MS  # 3 s of each
 
 
 def test_a_leg_shrinks_so_that_all_rounds_fit_below_the_maximum() -> None:
-    assert rule(max_samples=200).leg_samples(20_000) == 20
+    assert rule(max_samples=200, min_time_ms=4).leg_samples(20_000) == 20
     assert rule(leg=7).leg_samples(20_000) == 7
 
 
@@ -106,7 +121,7 @@ def test_the_cap_overrides_everything_and_keeps_what_there_is() -> None:
 
 def test_warm_up_lasts_its_time_and_takes_turns() -> None:
     alone = Bench(C=1 * MS)
-    alone.run(rule(max_samples=100, min_rounds=1))
+    alone.run(rule(max_samples=100, min_rounds=1, min_time_ms=100))
     assert len(alone.calls) == 1000 + 3 * 2 * 21  # 1 s, then three rounds of two legs
     together = Bench(C=1 * MS, R=1 * MS)
     together.run(rule(max_samples=100, min_rounds=1))
@@ -137,7 +152,7 @@ def test_a_preempted_round_is_repeated_and_the_calm_one_kept() -> None:
             bench.switches += 1
 
     bench.disturb = preempt_once
-    legs = bench.run(rule(min_rounds=1, max_samples=20, min_samples=20))
+    legs = bench.run(rule(min_rounds=1, max_samples=20, min_samples=20, min_time_ms=0))
     assert len(bench.calls) >= 500 + 2 * 22
     assert [leg.nivcsw for leg in legs] == [0, 0]
 
@@ -149,7 +164,7 @@ def test_a_round_that_stays_preempted_is_repeated_twice_at_most_and_kept() -> No
         bench.switches += 1
 
     bench.disturb = preempt
-    legs = bench.run(rule(min_rounds=1, max_samples=20, min_samples=20))
+    legs = bench.run(rule(min_rounds=1, max_samples=20, min_samples=20, min_time_ms=0))
     assert len(legs) == 2
     assert all(leg.nivcsw for leg in legs)
     assert len(bench.calls) == 500 + 3 * 22
@@ -163,7 +178,7 @@ def test_a_round_in_which_the_board_said_it_throttles_is_repeated_and_told_as_di
         bench.flags = 0x4 if 525 <= calls < 540 else 0
 
     bench.disturb = dip
-    legs = bench.run(rule(min_rounds=3, max_samples=60, min_samples=60))
+    legs = bench.run(rule(min_rounds=3, max_samples=60, min_samples=60, min_time_ms=0))
     assert {leg.throttle_bits for leg in legs} == {0}
     warm_up, repeated = bench.discarded
     assert (warm_up.start_ns, warm_up.throttle_bits) == (0, 0)
@@ -179,7 +194,7 @@ def test_a_slowed_round_is_repeated() -> None:
         bench.freq_khz = 1_500_000 if 525 <= calls < 545 else 2_000_000
 
     bench.disturb = dip
-    legs = bench.run(rule(min_rounds=3, max_samples=60, min_samples=60))
+    legs = bench.run(rule(min_rounds=3, max_samples=60, min_samples=60, min_time_ms=0))
     assert {leg.freq_khz for leg in legs} == {2_000_000}
 
 

@@ -145,7 +145,7 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"not a database " * 100)
-    with pytest.raises(StoreError, match="--state-dir"):
+    with pytest.raises(StoreError, match="whole journal"):
         Journal(tmp_path / "journal.sqlite")
 
 

@@ -130,6 +130,40 @@ def test_the_ratio_shrugs_off_a_neighbour_that_slows_both() -> None:
     assert found == ratio(legs)
 
 
+def _busy_half_the_time(busy_rounds: set[int], factor_c: float, factor_r: float) -> list[Leg]:
+    """Twenty rounds; while the neighbour computes, the two models are slowed differently."""
+    legs = []
+    for number in range(20):
+        busy = number in busy_rounds
+        candidate = round(2000 * (factor_c if busy else 1.0)) + number % 3
+        reference = round(1000 * (factor_r if busy else 1.0)) + number % 2
+        for model, value in (("R", reference), ("C", candidate), ("C", candidate)):
+            legs.append(leg(number, model, value))
+        legs.append(leg(number, "R", reference))
+    return legs
+
+
+@pytest.mark.parametrize("share", [3, 8, 11, 15])
+def test_the_ratio_does_not_depend_on_how_long_the_neighbour_computed(share: int) -> None:
+    found = ratio(_busy_half_the_time(set(range(share)), 1.4, 1.9))
+    assert found is not None
+    assert found.ratio == pytest.approx(2.0, rel=0.002)
+    assert found.rounds == 20 - share
+
+
+def test_with_too_few_calm_rounds_all_of_them_count() -> None:
+    found = ratio(_busy_half_the_time(set(range(17)), 1.4, 1.9))
+    assert found is not None
+    assert found.rounds == 20
+
+
+def test_outliers_of_the_candidate_itself_are_not_trimmed() -> None:
+    found = ratio(_busy_half_the_time(set(range(11)), 1.4, 1.0))
+    assert found is not None
+    assert found.ratio == pytest.approx(2.8, rel=0.002)
+    assert found.rounds == 20
+
+
 def test_rounds_without_both_models_do_not_count() -> None:
     assert ratio([]) is None
     assert ratio([leg(0, "C", 1, 2)]) is None
