@@ -65,16 +65,14 @@ class Guards:
     rate_factor: float = 1.0
     history: list[RolledBack] = field(default_factory=list)
 
-    def usable(self, loss: float, norm: float, margin: float = 0.0) -> bool:
+    def usable(self, loss: float, norm: float) -> bool:
         """Whether a step with this loss and gradient norm may be taken; remembers the answer.
 
         Args:
             loss: in nats.
             norm: of the gradient.
-            margin: nats above the typical loss that are no jump: divergences near zero waver.
         """
-        bound = max(JUMP * self.typical_loss, self.typical_loss + margin)
-        if math.isfinite(loss) and math.isfinite(norm) and loss < bound:
+        if math.isfinite(loss) and math.isfinite(norm) and loss < JUMP * self.typical_loss:
             old = loss if math.isinf(self.typical_loss) else self.typical_loss
             self.typical_loss = 0.98 * old + 0.02 * loss
             self.skips = max(0.0, self.skips - 0.1)
