@@ -20,7 +20,6 @@ ARROWS: dict[str, set[str]] = {
     "device_profiles": set(),
     "edgenas": set(),
     "edgenas.errors": set(),
-    "edgenas.allocator": set(),
     "edgenas.space": {"edgenas.errors"},
     "edgenas.broker": {"edgenas.errors"},
     "edgenas.data": {"edgenas.errors"},

@@ -18,7 +18,7 @@ FORBIDDEN = {
         r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|--extra-index"
     ),
     "an address of a package": re.compile(r"https?://\S+\.(?:whl|tar\.gz|deb)\b"),
-    "a home folder": re.compile(r"/(?:home|Users)/[a-z][\w.-]*/|/root/"),
+    "a home folder": re.compile(r"/(?:(?:home|Users)/[a-z][\w.-]*|root)/"),
 }
 LOCK_FILES = {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "package-lock.json"}
 

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 
 from edgenas import __version__
-from edgenas.allocator import keep_memory
 from edgenas.cli import (
     broker,
     demo,
@@ -34,7 +33,6 @@ COMMANDS = (demo, train, recipes, export, broker, devices, profiles, search, pic
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     args = parser().parse_args(argv)
-    keep_memory()
     logging.basicConfig(
         level=logging.INFO if args.verbose else logging.ERROR,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

@@ -19,16 +19,16 @@ from firmware_bridge.agent.measuring import MakePuller, Measure
 from firmware_bridge.agent.progress import Progress
 from firmware_bridge.agent.pull import Progress as PullProgress
 from firmware_bridge.agent.pull import Puller
-from firmware_bridge.agent.trial import judge_trial, trial_of, trial_plan
+from firmware_bridge.agent.trial import Tried, judge_trial, majority, trial_of, trial_plan
 from firmware_bridge.agent.worker import Cancelled
-from firmware_bridge.bench.plan import GoldenFile
+from firmware_bridge.bench.plan import GoldenFile, MeasurePlan
 from firmware_bridge.bench.supervise import SelfTest
 from firmware_bridge.slots import FILE_NAMES, Slots
 from firmware_bridge.store.blobs import BlobStore
 from firmware_bridge.wire.codec import decode
 from firmware_bridge.wire.errors import BlobCorruptError, BlobStalledError, WireError
 from firmware_bridge.wire.messages import ErrorNote, Measurement, Wish
-from firmware_bridge.wire.release import ReleaseFile, ReleaseManifest
+from firmware_bridge.wire.release import Limits, ReleaseFile, ReleaseManifest
 from firmware_bridge.wire.values import BlobRef
 
 STALL_TRIES = 3
@@ -143,15 +143,18 @@ class Preparing:
         incumbent = self._use.slots.model(row.committed) if row.committed else None
         model = self._use.slots.model(manifest.bundle_id())
         plan = trial_plan(trial, model, incumbent, probe)
-        outcome = self._use.measure(plan, TRIAL_LOCK_S)
-        self._use.check()
-        failure = judge_trial(outcome, manifest.limits)
+        outcome, failure = majority(lambda: self._tried(plan, manifest.limits))
         if isinstance(outcome, Measurement):
             self._use.book.keep_trial(slot, outcome)
         if failure is None:
             return True
         self._fail(slot, failure.code, failure.notes, retryable=failure.retryable)
         return False
+
+    def _tried(self, plan: MeasurePlan, limits: Limits) -> Tried:
+        outcome = self._use.measure(plan, TRIAL_LOCK_S)
+        self._use.check()
+        return outcome, judge_trial(outcome, limits)
 
     def _download(self, slot: str, manifest: ReleaseManifest) -> dict[str, Path]:
         puller = self._use.make_puller(self._use.check)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware_bridge.agent.trial import judge_trial, trial_of, trial_plan
+from firmware_bridge.agent.trial import Tried, judge_trial, majority, trial_of, trial_plan
 from firmware_bridge.wire.messages import JobFailed, Leg, Measurement, Verdict
 from firmware_bridge.wire.release import Limits, ReleaseFile, ReleaseManifest, Target, Trial
 
@@ -118,3 +118,37 @@ def test_a_trial_that_could_not_run_keeps_its_reason() -> None:
     failure = judge_trial(lost, Limits())
     assert failure is not None
     assert (failure.code, failure.retryable) == ("no_memory", True)
+
+
+@pytest.mark.parametrize(
+    ("latencies_us", "trials", "passes"),
+    [
+        ([100], 1, True),
+        ([300, 100, 100], 3, True),  # a burst of another program in the first
+        ([300, 300], 2, False),
+        ([300, 100, 300], 3, False),
+    ],
+)
+def test_a_limit_has_to_be_broken_twice(latencies_us: list[int], trials: int, passes: bool) -> None:
+    done: list[Tried] = []
+
+    def try_once() -> Tried:
+        outcome = measured(us=latencies_us[len(done)])
+        done.append((outcome, judge_trial(outcome, Limits(p95_max_us=200.0))))
+        return done[-1]
+
+    tried = majority(try_once)
+    assert (len(done), tried is done[-1]) == (trials, True)
+    assert (tried[1] is None) == passes
+
+
+def test_another_failure_is_not_tried_again() -> None:
+    done: list[Tried] = []
+
+    def try_once() -> Tried:
+        outcome = measured("crash")
+        done.append((outcome, judge_trial(outcome, Limits(p95_max_us=200.0))))
+        return done[-1]
+
+    assert majority(try_once)[1] is not None
+    assert len(done) == 1
