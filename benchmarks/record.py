@@ -40,8 +40,10 @@ class Figure:
         return self.value <= self.target
 
 
-def write_result(name: str, figures: list[Figure], seeds: dict[str, int], raw: Any) -> Path:
-    """Print the figures as a table and keep them in `results/<name>.json`."""
+def write_result(
+    name: str, figures: list[Figure], seeds: dict[str, int], raw: Any, folder: Path = RESULTS
+) -> Path:
+    """Print the figures as a table and keep them in `<name>.json` of the folder."""
     body = {
         "benchmark": name,
         "figures": [asdict(figure) for figure in figures],
@@ -52,8 +54,8 @@ def write_result(name: str, figures: list[Figure], seeds: dict[str, int], raw: A
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "raw": raw,
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
     path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
     _print(name, figures)
     return path

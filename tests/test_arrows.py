@@ -39,6 +39,7 @@ ARROWS: dict[str, set[str]] = {
         "device_profiles",
     },
     "edgenas.cli": {"*"},
+    "edgenas.__main__": {"edgenas.cli"},
 }
 # Parts of a part, named so that an arrow can point at them alone.
 ARROWS["firmware_bridge.runtimes"] = {"firmware_bridge", "firmware_bridge.wire"}
@@ -52,6 +53,7 @@ SITES: dict[str, set[str]] = {
     "ai_edge_litert": {"firmware_bridge.runtimes.installed", "edgenas.export"},
     "onnxruntime": {"firmware_bridge.runtimes.installed"},
     "ai_edge_quantizer": {"edgenas.export"},
+    "flatbuffers": {"edgenas.export"},
     "onnx": {"edgenas.export"},
     "onnx2tf": {"edgenas.export"},
     "tqdm": {"edgenas.export"},

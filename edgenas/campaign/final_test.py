@@ -16,7 +16,7 @@ from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.rundir import RunDir, read_json, write_json
 from edgenas.campaign.scoring import Scorer
 from edgenas.data import ImageData, Split
-from edgenas.export.exporter import Exported
+from edgenas.export.exporter import Exported, Exporter
 from edgenas.export.run_bytes import accuracy, run_codes
 from edgenas.model.images import batch_size, input_batches, to_codes
 from edgenas.space.arch import Arch
@@ -72,14 +72,15 @@ def _figures(scorer: Scorer, exported: Exported, split: Split) -> FinalFigures:
     arch, kind = exported.arch, exported.file_format
     codes = to_codes(split.images, arch.resolution)
     outputs = run_codes(exported.path.read_bytes(), codes, file_format=kind)
-    fake = _fake_quant_accuracy(scorer, arch, split)
+    fake = fake_quant_accuracy(scorer.exporter, arch, split)
     shipped = accuracy(outputs, split.labels)
     return FinalFigures(arch.id, exported.sha256, len(split), fake, shipped, kind)
 
 
 @torch.no_grad()
-def _fake_quant_accuracy(scorer: Scorer, arch: Arch, split: Split) -> float:
-    net, calibration = scorer.exporter.net, scorer.exporter.calibration(arch)
+def fake_quant_accuracy(exporter: Exporter, arch: Arch, split: Split) -> float:
+    """Share of a split that the supernet gets right as `arch`, calibrated for it."""
+    net, calibration = exporter.net, exporter.calibration(arch)
     answers = [
         net(x, arch, calibration=calibration).argmax(1).numpy()
         for x in input_batches(split.images, arch.resolution, batch_size(arch.resolution))

@@ -39,6 +39,9 @@ class RunCard:
         preset: name of the space.
         seed: of splits, weights and search.
         command: command line that made the run.
+        only: which part of the preset is trained; empty for all of it.
+        weights: digest of the first weights and what else decided them; empty for chance.
+        weights_file: where they came from.
     """
 
     data: str
@@ -46,6 +49,9 @@ class RunCard:
     preset: str
     seed: int
     command: str = ""
+    only: str = ""
+    weights: str = ""
+    weights_file: str = ""
 
 
 class RunDir:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import torch
 
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.rundir import RunCard, RunDir
 from edgenas.campaign.scoring import Scorer
+from edgenas.campaign.starting import Start, look_at_start, part_text
 from edgenas.data import ImageData, load_data
 from edgenas.export.exporter import CALIBRATION_IMAGES, Exporter
+from edgenas.model.peers import ALONE, Peers
 from edgenas.space.presets import PRESETS, preset
 from edgenas.train.checkpoint import Checkpoint, load_checkpoint
+from edgenas.train.distributed import check_shared
 from edgenas.train.loop import StepReport, train
+from edgenas.train.precision import products_type
 from edgenas.train.recipe import Recipe
 from edgenas.train.recipe_file import read_recipe_file
 from edgenas.train.recipes import recipe
-from edgenas.train.state import check_recipe
+from edgenas.train.state import check_recipe, training_device
 
 DEFAULT_PRESETS = {
     "digits": "digits",
@@ -42,6 +48,8 @@ class TrainOptions:
         overrides: recipe fields to change.
         seed: of everything random.
         recipe_file: TOML that changes recipe fields too; what `overrides` say goes before it.
+        precision: that convolutions multiply in; the machine's, so a run may go on with another.
+        start: a part of the preset, weights from elsewhere.
     """
 
     data: str = "digits"
@@ -51,6 +59,8 @@ class TrainOptions:
     overrides: dict[str, object] | None = None
     seed: int = 0
     recipe_file: Path | None = None
+    precision: str = "auto"
+    start: Start = field(default_factory=Start)
 
     def preset_name(self) -> str:
         """The preset that is used."""
@@ -80,9 +90,16 @@ def load(data: str, root: Path | None, preset_name: str, seed: int) -> ImageData
 
 
 def train_run(
-    run: RunDir, options: TrainOptions, command: str, progress: Progress
+    run: RunDir, options: TrainOptions, command: str, progress: Progress, peers: Peers = ALONE
 ) -> tuple[Checkpoint, ImageData]:
     """Train the supernet of a run folder, or go on with it.
+
+    Args:
+        run: the folder, which only the first of several processes writes to.
+        options: what to train.
+        command: line that is said to go on with it.
+        progress: is told how it goes.
+        peers: the processes that train it together.
 
     Raises:
         EdgenasError: see `edgenas.train.loop.train`; also wrong data and unknown names.
@@ -91,22 +108,32 @@ def train_run(
     if name not in PRESETS:
         preset(name, channels=1, classes=2)  # raises, naming the presets
     chosen = options.chosen_recipe()
+    products = products_type(options.precision, training_device())
     data = load(options.data, options.data_root, name, options.seed)
-    space = preset(name, channels=data.channels, classes=len(data.classes))
+    whole = preset(name, channels=data.channels, classes=len(data.classes))
+    space, source = options.start.part(whole), options.start.source()
     check_recipe(chosen, space)
+    check_shared(chosen.batch, peers)
     _note_sizes(data, space.name, space.size(), progress)
     root = None if options.data_root is None else str(options.data_root.resolve())
     place = options.data if options.data in DEFAULT_PRESETS else str(Path(options.data).resolve())
-    card = RunCard(place, root, name, options.seed, command)
+    card = RunCard(place, root, name, options.seed, command, part_text(space, whole))
+    if source is not None:
+        file = str(source.path.resolve())
+        card = replace(card, weights=source.identity, weights_file=file)
+        if not run.checkpoint.exists():
+            look_at_start(source, space, data, progress)
     steps = chosen.steps(len(data.train))
     progress.phase(f"training the supernet ({chosen.epochs:g} epochs)", steps)
-    _keep_card(run, card)
+    if peers.rank == 0:
+        _keep_card(run, card)
+    _note_machine(chosen, peers, products, progress)
 
     figures = Figures(chosen.batch)
     checkpoint = train(
         space, data.train.images, data.train.labels, chosen, run.path, data.fingerprint,
         on_step=lambda report: progress.advance(report.step, figures.of(report)),
-        on_note=progress.note,
+        on_note=progress.note, peers=peers, products=products, source=source,
     )  # fmt: skip
     return checkpoint, data
 
@@ -155,12 +182,17 @@ def _keep_card(run: RunDir, card: RunCard) -> None:
         run.write_card(card)
         return
     old = run.read_card()
-    if replace(old, command=card.command) != card:
+    if replace(old, command=card.command, weights_file=card.weights_file) != card:
         raise RunFolderError(
-            f"{run.path}: expected the run that began there ({old.data}, preset {old.preset}, "
-            f"seed {old.seed}), got {card.data}, preset {card.preset}, seed {card.seed}; choose "
-            f"another --out, or repeat the first command: {old.command}"
+            f"{run.path}: expected the run that began there ({_told(old)}), got {_told(card)}; "
+            f"choose another --out, or repeat the first command: {old.command}"
         )
+
+
+def _told(card: RunCard) -> str:
+    part = f" with {card.only}" if card.only else ""
+    weights = f", weights {card.weights[:12]} of {card.weights_file}" if card.weights else ""
+    return f"{card.data}, preset {card.preset}{part}, seed {card.seed}{weights}"
 
 
 def _note_sizes(data: ImageData, space: str, size: int, progress: Progress) -> None:
@@ -169,6 +201,14 @@ def _note_sizes(data: ImageData, space: str, size: int, progress: Progress) -> N
         f"{len(data.classes)} classes; the test split stays closed until the end"
     )
     progress.note(f"space {space}: {size:,} subnets, every one INT8")
+
+
+def _note_machine(recipe: Recipe, peers: Peers, products: torch.dtype, progress: Progress) -> None:
+    if not peers.alone:
+        each = recipe.batch // peers.size
+        progress.note(f"{peers.size} processes share each batch of {recipe.batch}: {each} each")
+    if products != torch.float32:
+        progress.note(f"convolutions multiply in {str(products).removeprefix('torch.')}")
 
 
 class Figures:

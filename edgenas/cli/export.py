@@ -26,6 +26,11 @@ def add_parser(commands: Subparsers) -> None:
         "--format", choices=("tflite", "onnx"), default="tflite",
         help="kind of file: tflite (default), or onnx with the same codes, scales and zero points",
     )  # fmt: skip
+    parser.add_argument(
+        "--weight-bits", type=int, choices=(8, 4),
+        help="precision of the weights (default: as the architecture says, or 8); 4 needs a "
+        "supernet trained with double rounding, and is written as INT8 codes in steps of 16",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of --arch random (default: 0)")
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="file to write (default: ARCHID.FORMAT)"
@@ -43,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = RunDir(args.folder)
     checkpoint, data = open_run(folder)
-    arch = _arch(args, checkpoint.space)
+    arch = _in_bits(_arch(args, checkpoint.space), args.weight_bits)
     found = scorer_of(folder, checkpoint, data).candidate(arch, args.format)
     out = args.out or Path(f"{arch.id}.{args.format}")
     _copy(found.exported.path, out)
@@ -99,4 +104,12 @@ def _arch(args: argparse.Namespace, space: ArchSpace) -> Arch:
         return space.largest()
     if args.arch == "smallest":
         return space.smallest()
-    return space.check(Arch.from_dict(read_json(Path(args.arch), "edgenas export --arch-out")))
+    arch = Arch.from_dict(read_json(Path(args.arch), "edgenas export --arch-out"))
+    space.check(_in_bits(arch, 8))  # which others there are, the supernet says
+    return arch
+
+
+def _in_bits(arch: Arch, bits: int | None) -> Arch:
+    from dataclasses import replace
+
+    return arch if bits is None else replace(arch, bits=bits)

@@ -22,12 +22,26 @@ from edgenas.cli import (
     report,
     search,
     ship,
+    split,
     train,
 )
 from edgenas.errors import EdgenasError
 from firmware_bridge.wire.errors import BridgeError
 
-COMMANDS = (demo, train, recipes, export, broker, devices, profiles, search, pick, ship, report)
+COMMANDS = (
+    demo,
+    train,
+    split,
+    recipes,
+    export,
+    broker,
+    devices,
+    profiles,
+    search,
+    pick,
+    ship,
+    report,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -58,12 +58,17 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--sampler", metavar="NAME", help="which subnets a step trains")
     parser.add_argument("--epochs", type=float, help="passes over the training images")
-    parser.add_argument("--batch", type=int, help="images a step")
+    parser.add_argument("--batch", type=int, help="images a step, of all processes together")
     parser.add_argument("--rate", type=float, help="peak learning rate")
     parser.add_argument(
         "--checkpoint-every", type=int, metavar="STEPS", help="steps between checkpoints"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument(
+        "--precision", default="auto", metavar="TYPE",
+        help="float32 or bfloat16: what convolutions multiply in while training (default: auto: "
+        "bfloat16 on accelerators that have it)",
+    )  # fmt: skip
 
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
@@ -109,8 +114,9 @@ def training_options(args: argparse.Namespace) -> TrainOptions:
     names = ("sampler", "epochs", "batch", "rate", "checkpoint_every")
     overrides: dict[str, object] = {name: getattr(args, name) for name in names}
     return TrainOptions(
-        args.data, args.data_root, args.preset, args.recipe, overrides, args.seed, args.recipe_file
-    )
+        args.data, args.data_root, args.preset, args.recipe, overrides, args.seed,
+        args.recipe_file, args.precision,
+    )  # fmt: skip
 
 
 def seconds(text: str) -> float:
@@ -127,5 +133,6 @@ def seconds(text: str) -> float:
 
 def command_line() -> str:
     """What the user typed, for the records: without the password of a broker."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    program = Path(sys.argv[0]).name
+    words = ["edgenas" if program == "__main__.py" else program, *sys.argv[1:]]
     return shlex.join(re.sub(r"://[^@\s]*@", "://***@", word) for word in words)

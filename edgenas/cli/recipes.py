@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgenas.cli.options import Subparsers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from edgenas.train.recipes import Method
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -45,16 +45,17 @@ def run(args: argparse.Namespace) -> int:
     print("methods, put on a base:")
     for name, method in METHODS.items():
         print(f"  {name:16s} {method.summary}")
-        print(f"  {'':16s}   {_changes(method.changes, method.length)}")
+        print(f"  {'':16s}   {_changes(method)}")
     print("what a recipe can choose from:")
     for field, names in {"sampler": tuple(SAMPLERS), "teachers": TEACHERS, **CHOICES}.items():
         print(f"  {field:16s} {', '.join(names)}")
     return 0
 
 
-def _changes(changes: Mapping[str, object], length: float) -> str:
-    texts = [f"epochs x {length:.2g}"] if length != 1 else []
-    texts += [f"{name} = {_text(value)}" for name, value in changes.items()]
+def _changes(method: Method) -> str:
+    factors = {"epochs": method.length, "rate": method.pace}
+    texts = [f"{name} x {factor:.2g}" for name, factor in factors.items() if factor != 1]
+    texts += [f"{name} = {_text(value)}" for name, value in method.changes.items()]
     return ", ".join(texts)
 
 

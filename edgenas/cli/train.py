@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenas.cli.options import Subparsers, add_training, command_line, training_options
+from edgenas.cli.start_options import add_start, start_of
+
+if TYPE_CHECKING:
+    from edgenas.campaign.progress import Progress
+    from edgenas.campaign.rundir import RunDir
+    from edgenas.data import ImageData
+    from edgenas.train.checkpoint import Checkpoint
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -16,36 +27,56 @@ def add_parser(commands: Subparsers) -> None:
         description="Trains with the sandwich rule and in-place distillation, unless the recipe "
         "says otherwise (`edgenas recipes` lists them); after a short float warm-up every forward "
         "pass of every subnet runs in fake-quantised INT8. Ctrl-C or a kill loses at most the step "
-        "under way: the same command goes on.",
+        "under way: the same command goes on, also with another number of processes: `torchrun "
+        "--nproc-per-node N -m edgenas train ...` shares every batch out among N.",
     )
     add_training(parser)
+    add_start(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train."""
+    """Train; of several processes only the first one shows and keeps anything."""
+    from edgenas.campaign.rundir import RunDir
+    from edgenas.campaign.training import train_run
+    from edgenas.train.distributed import Place, together
+
+    folder, place = RunDir(args.out), Place.from_environment(os.environ)
+    with _progress(shown=place.rank == 0) as progress:
+        with together(place) as peers:
+            options, command = training_options(args), command_line()
+            options = replace(options, start=start_of(args))
+            checkpoint, data = train_run(folder, options, command, progress, peers)
+        if place.rank == 0:
+            _tell_ends(folder, checkpoint, data, progress)
+            print(folder.checkpoint)
+    return 0
+
+
+def _progress(*, shown: bool) -> contextlib.AbstractContextManager[Progress]:
     from rich.console import Console
 
-    from edgenas.campaign.rundir import RunDir
-    from edgenas.campaign.training import scorer_of, train_run
+    from edgenas.campaign.progress import Silent
     from edgenas.cli.display import Display
+
+    return Display(Console(stderr=True)) if shown else contextlib.nullcontext(Silent())
+
+
+def _tell_ends(folder: RunDir, checkpoint: Checkpoint, data: ImageData, progress: Progress) -> None:
+    """Say what the largest and the smallest subnet are worth, and who may take them."""
+    from edgenas.campaign.training import scorer_of
     from edgenas.fleet.keys import ensure_keys
 
-    folder = RunDir(args.out)
-    with Display(Console(stderr=True)) as display:
-        checkpoint, data = train_run(folder, training_options(args), command_line(), display)
-        scorer = scorer_of(folder, checkpoint, data)
-        for name, arch in (
-            ("largest", checkpoint.space.largest()),
-            ("smallest", checkpoint.space.smallest()),
-        ):
-            found = scorer.candidate(arch)
-            display.note(
-                f"{name} subnet: {100 * found.accuracy:.2f} % of the search split by its INT8 "
-                f"bytes, {found.exported.size_bytes / 1024:.0f} KiB, {found.macs / 1e6:.2f} MMAC"
-            )
-        key, _ = ensure_keys(folder.keys).verify  # now, for devices are started before `ship`
-        display.note(f"devices take releases of this run if started with --verify-key {key}")
-    print(folder.checkpoint)
-    return 0
+    scorer = scorer_of(folder, checkpoint, data)
+    for name, arch in (
+        ("largest", checkpoint.space.largest()),
+        ("smallest", checkpoint.space.smallest()),
+    ):
+        found = scorer.candidate(arch)
+        progress.note(
+            f"{name} subnet: {100 * found.accuracy:.2f} % of the search split by its INT8 "
+            f"bytes, {found.exported.size_bytes / 1024:.0f} KiB, {found.macs / 1e6:.2f} MMAC"
+        )
+    key, _ = ensure_keys(folder.keys).verify  # now, for devices are started before `ship`
+    progress.note(f"devices take releases of this run if started with --verify-key {key}")

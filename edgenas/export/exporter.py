@@ -106,11 +106,12 @@ class Exporter:
             file_format: TensorFlow Lite, or ONNX with the same codes, scales and zero points.
 
         Raises:
-            ArchError: the architecture is not in the supernet's space.
+            ArchError: the architecture is not in the supernet's space, or in bits it was not
+                trained in.
             ExportError: conversion failed, a bias overflows, the bytes are not the network (parity
                 gate), or there is no room for them.
         """
-        self.net.space.check(arch)
+        self.net.check(arch)
         kept = self._load(arch, file_format)
         if kept is not None:
             return kept

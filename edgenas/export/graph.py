@@ -1,14 +1,15 @@
-"""Reading a TensorFlow Lite file's graph: operators, tensors, and their quantisation.
+"""A TensorFlow Lite file's graph: operators, tensors, and their quantisation.
 
-Only reads; the one import of the flatbuffer schema is here.
+Reads it, and can replace constants; the one import of the flatbuffer schema is here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
@@ -71,6 +72,40 @@ def read_graph(model: bytes) -> Graph:
     )
     tensors = tuple(_tensor(t, parsed.buffers) for t in _each(sub.tensors))
     return Graph(ops, tensors, _indices(sub.inputs), _indices(sub.outputs))
+
+
+@dataclass(frozen=True)
+class Constant:
+    """What a quantised constant shall hold.
+
+    Attributes:
+        value: codes, in the shape that the tensor has.
+        scale: one for each output channel.
+    """
+
+    value: npt.NDArray[np.generic]
+    scale: npt.NDArray[np.float32]
+
+
+def with_constants(model: bytes, constants: Mapping[int, Constant]) -> bytes:
+    """The file with other constants, by tensor index; zero points stay as they are.
+
+    A buffer that another tensor uses as well is left to that one.
+    """
+    parsed = schema.ModelT.InitFromPackedBuf(model, 0)
+    tensors = parsed.subgraphs[0].tensors
+    taken = {tensor.buffer for index, tensor in enumerate(tensors) if index not in constants}
+    for index, constant in constants.items():
+        tensor = tensors[index]
+        if tensor.buffer in taken:
+            parsed.buffers.append(schema.BufferT())
+            tensor.buffer = len(parsed.buffers) - 1
+        taken.add(tensor.buffer)
+        parsed.buffers[tensor.buffer].data = np.frombuffer(constant.value.tobytes(), np.uint8)
+        tensor.quantization.scale = constant.scale.astype(np.float32)
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(parsed.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def _each(vector: Sequence[Any] | None) -> Sequence[Any]:

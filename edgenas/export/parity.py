@@ -17,10 +17,9 @@ import torch
 from edgenas.export.errors import ParityError
 from edgenas.export.graph import Graph, GraphOp, read_graph
 from edgenas.export.qdq_writer import qdq_bytes
-from edgenas.export.quantise import OPERATORS, match_layers
+from edgenas.export.quantise import OPERATORS, layer_constants, match_layers
 from edgenas.export.run_bytes import run_codes
 from edgenas.model.images import Codes, batch_size
-from edgenas.model.quant import weight_codes
 from edgenas.model.subnet import Subnet
 from edgenas.model.twin import IntegerTwin
 from edgenas.space.layers import INPUT, Layer
@@ -94,15 +93,13 @@ def check_graph(model: bytes, subnet: Subnet) -> Graph:
 
 def _check_weights(graph: Graph, op: GraphOp, subnet: Subnet, layer: Layer) -> None:
     """The operator's constants are the layer's, scales included, integer for integer."""
-    codes, scale = weight_codes(subnet.weights[layer.name])
-    order = {"depthwise": (1, 2, 3, 0), "conv": (0, 2, 3, 1), "linear": (0, 1)}[layer.kind]
-    step = np.float32(subnet.calibration.scale_zero(layer.inputs[0])[0]) * scale.numpy()
+    trained_weight, trained_bias = layer_constants(subnet, layer)
     weight, bias = (graph.tensors[index] for index in op.inputs[1:3])
     wrong = {
-        "weights": not _same(weight.constant, codes.permute(order).numpy()),
-        "weight scales": not _same(weight.scale, scale.numpy()) or weight.zero.any(),
-        "biases": not _same(bias.constant, subnet.bias_codes(layer).numpy()),
-        "bias scales": not _same(bias.scale, step) or bias.zero.any(),
+        "weights": not _same(weight.constant, trained_weight.value),
+        "weight scales": not _same(weight.scale, trained_weight.scale) or weight.zero.any(),
+        "biases": not _same(bias.constant, trained_bias.value),
+        "bias scales": not _same(bias.scale, trained_bias.scale) or bias.zero.any(),
     }
     for what, differs in wrong.items():
         if differs:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 from edgenas.export.errors import ConversionError
 from edgenas.export.onnx_writer import GraphDraft
-from edgenas.model.quant import QMIN, weight_codes
+from edgenas.model.quant import QMIN
 from edgenas.model.subnet import Subnet
 from edgenas.space.layers import INPUT, Layer
 
@@ -88,7 +88,7 @@ def _write_layer(graph: GraphDraft, subnet: Subnet, layer: Layer) -> None:
 
 def _write_weights(graph: GraphDraft, subnet: Subnet, layer: Layer) -> list[str]:
     """INT8 weights with one scale a channel, INT32 bias in steps of input times weight scale."""
-    codes, scale = weight_codes(subnet.weights[layer.name])
+    codes, scale = subnet.weight_codes(layer)
     step = np.float32(subnet.calibration.scale_zero(layer.inputs[0])[0]) * scale.numpy()
     parts = {
         "weight": (codes.to(torch.int8), scale),

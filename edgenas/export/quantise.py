@@ -1,7 +1,8 @@
 """From float TensorFlow Lite to INT8 with the trained ranges: nothing is calibrated here.
 
 The subnet's ranges go to ai-edge-quantizer in place of a calibration result. Which tensor of the
-file has which range follows from the order of operators, which is the order of layers.
+file has which range follows from the order of operators, which is the order of layers. Weights
+whose scales that quantiser would not find (max|w| / 127) are put into the file afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from ai_edge_quantizer import quantizer, recipe
 
 from edgenas.export.errors import ConversionError
-from edgenas.export.graph import Graph, GraphOp, read_graph
+from edgenas.export.graph import Constant, Graph, GraphOp, read_graph, with_constants
 from edgenas.model.quant import nudged_range
 from edgenas.model.subnet import Subnet
 from edgenas.space.layers import INPUT, Layer
@@ -48,7 +49,7 @@ def quantise(float_model: bytes, subnet: Subnet) -> bytes:
     with tempfile.TemporaryDirectory(prefix="edgenas-export-") as folder:
         path = Path(folder, "float.tflite")
         path.write_bytes(float_model)
-        return _run_quantizer(path, given)
+        return _with_trained_weights(_run_quantizer(path, given), subnet)
 
 
 def _run_quantizer(path: Path, given: dict[str, dict[str, npt.NDArray[np.float64]]]) -> bytes:
@@ -64,6 +65,30 @@ def _run_quantizer(path: Path, given: dict[str, dict[str, npt.NDArray[np.float64
             f"expected ai-edge-quantizer to quantise the graph, got {type(error).__name__}: "
             f"{error}; install the versions in constraints.txt"
         ) from error
+
+
+def _with_trained_weights(model: bytes, subnet: Subnet) -> bytes:
+    """The file with the trained codes, scales and biases of layers that have such."""
+    if not subnet.trained_codes:
+        return model
+    ops = [op for op in read_graph(model).ops if op.kind != "RESHAPE"]
+    constants: dict[int, Constant] = {}
+    for op, layer in zip(ops, subnet.layers, strict=True):
+        if layer.name in subnet.trained_codes:
+            weight, bias = op.inputs[1:3]
+            constants[weight], constants[bias] = layer_constants(subnet, layer)
+    return with_constants(model, constants)
+
+
+def layer_constants(subnet: Subnet, layer: Layer) -> tuple[Constant, Constant]:
+    """INT8 weight and INT32 bias of a layer, as its operator holds them."""
+    codes, scale = subnet.weight_codes(layer)
+    order = {"depthwise": (1, 2, 3, 0), "conv": (0, 2, 3, 1), "linear": (0, 1)}[layer.kind]
+    step = np.float32(subnet.calibration.scale_zero(layer.inputs[0])[0]) * scale.numpy()
+    return (
+        Constant(codes.permute(order).numpy().astype(np.int8), scale.numpy()),
+        Constant(subnet.bias_codes(layer).numpy().astype(np.int32), step),
+    )
 
 
 def match_layers(graph: Graph, layers: tuple[Layer, ...]) -> dict[int, str]:

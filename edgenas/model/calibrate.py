@@ -2,7 +2,8 @@
 
 Two passes over the same training images: first the cumulative statistics with all quantisers on
 and the shared ranges frozen, then, with the statistics folded in and the weights quantised, the
-extremes of every tensor. Resizing and batching of images belong to `edgenas.model.images`.
+extremes of every tensor. The second is left out where the subnet is deployed with the scales and
+zero points of training. Resizing and batching of images belong to `edgenas.model.images`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from edgenas.model.calibration import Calibration, Moments
 from edgenas.model.numerics import Numerics
+from edgenas.model.quant import nudged_range
 from edgenas.model.supernet import INPUT_RANGE, Pass, Supernet
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT
@@ -31,7 +33,13 @@ def calibrate(net: Supernet, arch: Arch, batches: Sequence[Tensor]) -> Calibrati
             one size, prepared exactly as at deployment.
     """
     statistics = estimate_statistics(net, arch, batches)
-    return replace(statistics, ranges=estimate_ranges(net, arch, statistics, batches))
+    grids = net.trained_grids(arch)
+    if len(grids) < len(net.space.layers(arch)):  # some or all have none from training
+        ranges = estimate_ranges(net, arch, statistics, batches)
+    else:
+        ranges = {INPUT: INPUT_RANGE}
+    trained = {name: nudged_range(scale, zero) for name, (scale, zero) in grids.items()}
+    return replace(statistics, ranges=ranges | trained, grids=grids)
 
 
 @torch.no_grad()

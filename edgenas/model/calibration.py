@@ -23,14 +23,19 @@ class Calibration:
         mean: layer name -> BatchNorm mean [cout].
         var: layer name -> BatchNorm (biased) variance [cout].
         ranges: tensor name -> (lowest, highest) activation; empty while only statistics are known.
+        grids: tensor name -> scale (a float32 value) and zero point that were trained as such; they
+            go before the range, from which single precision would not always find them again.
     """
 
     mean: dict[str, Tensor]
     var: dict[str, Tensor]
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    grids: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def scale_zero(self, tensor: str) -> tuple[float, int]:
         """Scale (a float32 value) and zero point of one tensor."""
+        if tensor in self.grids:
+            return self.grids[tensor]
         scale, zero = scale_zero(torch.tensor(self.ranges[tensor]))
         return scale.item(), int(zero)
 

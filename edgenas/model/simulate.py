@@ -20,23 +20,24 @@ from torch.nn import functional as F
 from edgenas.model import kernels
 from edgenas.model.calibration import Calibration
 from edgenas.model.elastic import convolve
+from edgenas.model.folding import Folded
 from edgenas.model.kernels import Grid
-from edgenas.model.quant import weight_codes
 from edgenas.space.layers import INPUT, Layer, finished_after
-
-Folded = Callable[[Layer], tuple[Tensor, Tensor]]
 
 
 @torch.no_grad()
 def simulate(
-    x: Tensor, layers: tuple[Layer, ...], folded: Folded, calibration: Calibration
+    x: Tensor,
+    layers: tuple[Layer, ...],
+    folded: Callable[[Layer], Folded],
+    calibration: Calibration,
 ) -> Tensor:
     """Logits [n, classes] on the grid of the output tensor.
 
     Args:
         x: images [n, channels, h, w] in [0, 1], whole pixels.
         layers: of the subnet, in execution order.
-        folded: float weight and bias [cout] of a layer, BatchNorm in them.
+        folded: weight codes and bias of a layer, BatchNorm in them.
         calibration: statistics and ranges of the subnet.
     """
     units = {INPUT: x.div(float(Grid.of(calibration, INPUT).scale)).round_()}  # code - zero point
@@ -45,7 +46,7 @@ def simulate(
         out = Grid.of(calibration, layer.name)
         inputs = [(units[name], Grid.of(calibration, name)) for name in layer.inputs]
         if layer.weighted:
-            codes = _weighted(layer, *folded(layer), *inputs[0], out)
+            codes = _weighted(layer, folded(layer), *inputs[0], out)
         else:
             codes = _unweighted(layer, inputs, out)
         units[layer.name] = codes.sub_(out.zero).to(x.dtype)
@@ -61,11 +62,10 @@ def _unweighted(layer: Layer, inputs: list[tuple[Tensor, Grid]], out: Grid) -> T
     return kernels.mean(units[0].sum((2, 3)), math.prod(layer.size), grids[0], out)
 
 
-def _weighted(
-    layer: Layer, weight: Tensor, bias: Tensor, x: Tensor, source: Grid, out: Grid
-) -> Tensor:
-    codes, scale = weight_codes(weight)
-    acc = _product(x, codes.to(x.dtype), layer).double().round_()  # wide sums may have an error
+def _weighted(layer: Layer, folded: Folded, x: Tensor, source: Grid, out: Grid) -> Tensor:
+    scale, bias = folded.scale, folded.bias
+    acc = _product(x, folded.codes.to(x.dtype), layer).double()
+    acc.round_()  # wide sums may have an error
     view = (1, -1) + (1,) * (acc.dim() - 2)
     acc += torch.round(bias.double() / (float(source.scale) * scale.double())).view(view)
     return kernels.requantize(acc, kernels.weighted_factor(source, scale, out).view(view), out.zero)

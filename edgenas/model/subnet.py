@@ -7,17 +7,18 @@ numbers as integers are `edgenas.model.twin`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from edgenas.errors import EdgenasError
 from edgenas.model.calibration import Calibration
-from edgenas.model.elastic import BN_EPS, ElasticConv, ElasticLinear, convolve
+from edgenas.model.elastic import convolve
+from edgenas.model.folding import Folded
 from edgenas.model.numerics import Numerics
-from edgenas.model.quant import weight_scale
+from edgenas.model.quant import weight_codes
 from edgenas.model.simulate import simulate
 from edgenas.space.arch import Arch
 from edgenas.space.layers import INPUT, Layer
@@ -39,6 +40,8 @@ class Subnet:
         weights: layer name -> folded float weight.
         biases: layer name -> folded float bias [cout].
         calibration: its statistics and ranges.
+        trained_codes: layer name -> codes and scales of its weight, where they do not follow from
+            the float weight by max|w| / 127.
     """
 
     arch: Arch
@@ -46,6 +49,7 @@ class Subnet:
     weights: dict[str, Tensor]
     biases: dict[str, Tensor]
     calibration: Calibration
+    trained_codes: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @torch.no_grad()
     def __call__(self, x: Tensor, numerics: Numerics = Numerics.INT8) -> Tensor:
@@ -58,16 +62,21 @@ class Subnet:
             tensors[layer.name] = torch.relu(y) if layer.relu else y
         return tensors["logits"]
 
-    def folded(self, layer: Layer) -> tuple[Tensor, Tensor]:
-        """Float weight and bias of a layer."""
-        return self.weights[layer.name], self.biases[layer.name]
+    def folded(self, layer: Layer) -> Folded:
+        """A weighted layer in all its numbers."""
+        weight, bias = self.weights[layer.name], self.biases[layer.name]
+        return Folded(weight, bias, *self.weight_codes(layer), layer.name not in self.trained_codes)
+
+    def weight_codes(self, layer: Layer) -> tuple[Tensor, Tensor]:
+        """INT8 codes (whole float64 numbers) and scales [cout] of a layer's weight."""
+        return self.trained_codes.get(layer.name) or weight_codes(self.weights[layer.name])
 
     def _layer(self, layer: Layer, inputs: list[Tensor]) -> Tensor:
         if layer.kind == "add":
             return inputs[0] + inputs[1]
         if layer.kind == "mean":
             return inputs[0].mean((2, 3))
-        weight, bias = self.folded(layer)
+        weight, bias = self.weights[layer.name], self.biases[layer.name]
         if layer.kind == "linear":
             return F.linear(inputs[0], weight, bias)
         return convolve(inputs[0], weight, layer) + bias.view(1, -1, 1, 1)
@@ -75,7 +84,7 @@ class Subnet:
     def bias_step(self, layer: Layer) -> Tensor:
         """Real value of one unit of the INT32 bias, [cout] float64: input x weight scale."""
         scale, _ = self.calibration.scale_zero(layer.inputs[0])
-        return scale * weight_scale(self.weights[layer.name]).double()
+        return scale * self.weight_codes(layer)[1].double()
 
     def bias_codes(self, layer: Layer) -> Tensor:
         """The INT32 bias, [cout] as whole float64 numbers; in double precision as the exporter.
@@ -89,41 +98,29 @@ class Subnet:
 def cut(
     arch: Arch,
     layers: tuple[Layer, ...],
-    module_of: Callable[[Layer], nn.Module],
+    folded: Callable[[Layer], Folded],
     calibration: Calibration,
 ) -> Subnet:
-    """Slice and fold every layer.
+    """Put the folded slices of all layers together.
 
     Args:
         arch: the subnet.
         layers: its layers.
-        module_of: the elastic module that holds a layer's weights.
+        folded: slices and folds a weighted layer.
         calibration: the subnet's statistics and ranges.
 
     Raises:
         BiasOverflowError: a folded bias leaves the INT32 range.
     """
-    weights, biases = {}, {}
-    for layer in layers:
-        if layer.weighted:
-            folded = fold(module_of(layer), layer, calibration)
-            weights[layer.name], biases[layer.name] = folded
-    subnet = Subnet(arch, layers, weights, biases, calibration)
+    parts = {layer.name: folded(layer) for layer in layers if layer.weighted}
+    weights = {name: part.weight for name, part in parts.items()}
+    biases = {name: part.bias for name, part in parts.items()}
+    codes = {n: (part.codes, part.scale) for n, part in parts.items() if not part.recomputable}
+    subnet = Subnet(arch, layers, weights, biases, calibration, codes)
     for layer in layers:
         if layer.weighted and calibration.ranges:
             _check_bias(subnet, layer)
     return subnet
-
-
-def fold(module: nn.Module, layer: Layer, calibration: Calibration) -> tuple[Tensor, Tensor]:
-    """Active weight of a layer with its BatchNorm in it, and the bias [cout]; both detached."""
-    if isinstance(module, ElasticLinear):
-        return module.slice(layer).detach().clone(), module.bias.detach().clone()
-    assert isinstance(module, ElasticConv)
-    gamma, beta = module.affine(layer)
-    factor = gamma / torch.sqrt(calibration.var[layer.name] + BN_EPS)
-    weight = module.slice(layer) * factor.view(-1, 1, 1, 1)
-    return weight.contiguous(), beta - calibration.mean[layer.name] * factor
 
 
 def _check_bias(subnet: Subnet, layer: Layer) -> None:

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from edgenas.model import kernels
 from edgenas.model.elastic import convolve, pad_same
 from edgenas.model.kernels import Grid
-from edgenas.model.quant import weight_codes
 from edgenas.model.subnet import Subnet
 from edgenas.space.layers import INPUT, Layer, finished_after
 
@@ -34,9 +33,7 @@ class IntegerTwin:
     def __init__(self, subnet: Subnet) -> None:
         self.subnet = subnet
         self._codes = {
-            layer.name: weight_codes(subnet.weights[layer.name])
-            for layer in subnet.layers
-            if layer.weighted
+            layer.name: subnet.weight_codes(layer) for layer in subnet.layers if layer.weighted
         }
 
         self._done = finished_after(subnet.layers)

@@ -54,7 +54,7 @@ class Arch:
         stem: output channels of the stem convolution.
         stages: the stages in order.
         head: output channels of the last 1x1 convolution, before pooling.
-        bits: width of weights and activations; 8 throughout this version.
+        bits: width of the weights, 8 or 4; activations have 8 always.
     """
 
     resolution: Resolution
@@ -108,12 +108,16 @@ class Arch:
             ) from error
 
     def describe(self) -> str:
-        """One line for a person: `r16 stem8 | 16: k3e2 k5e3 | ... | head64`; `r49x40 ...`."""
+        """One line for a person: `r16 stem8 | 16: k3e2 k5e3 | ... | head64`; `r49x40 ...`.
+
+        Weights of other than 8 bits are said at the end: `... | 4 bits`.
+        """
         stages = " | ".join(
             f"{s.width}: " + " ".join(f"k{b.kernel}e{b.expand}" for b in s.blocks)
             for s in self.stages
         )
-        return f"r{sides_text(self.resolution)} stem{self.stem} | {stages} | head{self.head}"
+        bits = "" if self.bits == 8 else f" | {self.bits} bits"
+        return f"r{sides_text(self.resolution)} stem{self.stem} | {stages} | head{self.head}{bits}"
 
 
 def sides(resolution: Resolution) -> Sides:

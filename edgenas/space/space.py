@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
+from math import prod
 from typing import TypeVar, get_args
 
 from edgenas.space.arch import Arch, ArchError, BlockArch, Resolution, Sides, StageArch, sides
@@ -113,17 +114,19 @@ class ArchSpace:
         for index, (stage, choices) in enumerate(zip(arch.stages, self.stages, strict=True)):
             self._expect(f"stage {index} width", stage.width, choices.widths)
             self._expect(f"stage {index} depth", stage.depth, choices.depths)
-            for block in stage.blocks:
-                self._expect(f"stage {index} kernel", block.kernel, choices.kernels)
-                self._expect(f"stage {index} expand", block.expand, choices.expands)
+            for i, block in enumerate(stage.blocks):
+                self._expect(f"stage {index} kernel", block.kernel, choices.kernels_at(i))
+                self._expect(f"stage {index} expand", block.expand, choices.expands_at(i))
         return arch
 
     def size(self) -> int:
         """Exact number of distinct architectures."""
         total = len(self.resolutions) * len(self.stems) * len(self.heads)
         for stage in self.stages:
-            per_block = len(stage.kernels) * len(stage.expands)
-            total *= len(stage.widths) * sum(per_block**depth for depth in stage.depths)
+            per_block = [
+                len(stage.kernels_at(i)) * len(stage.expands_at(i)) for i in range(stage.depths[-1])
+            ]
+            total *= len(stage.widths) * sum(prod(per_block[:depth]) for depth in stage.depths)
         return total
 
     # --- moves ---------------------------------------------------------------------------------
@@ -174,7 +177,8 @@ class ArchSpace:
         return tuple(row)
 
     def restrict(self, **choices: tuple[Resolution, ...]) -> ArchSpace:
-        """A subspace with fewer resolutions, stems or heads.
+        """A subspace with fewer resolutions, stems or heads; any choice by its name is
+        `edgenas.space.narrowing`'s.
 
         Raises:
             ArchError: a value is not a choice of this space.
@@ -229,7 +233,8 @@ class ArchSpace:
         for stage in self.stages:
             width, depth = choose(stage.widths), choose(stage.depths)
             blocks = tuple(
-                BlockArch(choose(stage.kernels), choose(stage.expands)) for _ in range(depth)
+                BlockArch(choose(stage.kernels_at(i)), choose(stage.expands_at(i)))
+                for i in range(depth)
             )
             stages.append(StageArch(width, blocks))
         return Arch(resolution, stem, tuple(stages), choose(self.heads))
@@ -243,13 +248,12 @@ class ArchSpace:
             depth = maybe(stage.depth, choices.depths)
             blocks = []
             for i in range(depth):
+                kernels, expands = choices.kernels_at(i), choices.expands_at(i)
                 if i < stage.depth:
                     old = stage.blocks[i]
-                    new = BlockArch(
-                        maybe(old.kernel, choices.kernels), maybe(old.expand, choices.expands)
-                    )
+                    new = BlockArch(maybe(old.kernel, kernels), maybe(old.expand, expands))
                 else:
-                    new = BlockArch(rng.choice(choices.kernels), rng.choice(choices.expands))
+                    new = BlockArch(rng.choice(kernels), rng.choice(expands))
                 blocks.append(new)
             stages.append(StageArch(maybe(stage.width, choices.widths), tuple(blocks)))
         return Arch(

@@ -48,6 +48,9 @@ class StageSpace:
             convolutions and their input, added; conv: one convolution.
         axes: what kernels and strides span. both: k x k; time: k x 1, the first axis alone, as in
             time-delay networks.
+        block_kernels: kernel sizes of single blocks, the first block's first, where they are
+            others than the stage's; () stands for the stage's.
+        block_expands: the same of expansion ratios.
     """
 
     widths: tuple[int, ...]
@@ -57,25 +60,53 @@ class StageSpace:
     stride: int = 1
     block: BlockKind = "mbconv"
     axes: Axes = "both"
+    block_kernels: tuple[tuple[int, ...], ...] = ()
+    block_expands: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("widths", "depths", "kernels", "expands"):
             check_choices(f"stage {name}", getattr(self, name))
+        for name in ("kernels", "expands"):
+            self._settle_blocks(name)
         check_widths("stage widths", self.widths)
         check_named("stage block", self.block, get_args(BlockKind))
         check_named("stage axes", self.axes, get_args(Axes))
         if self.stride < 1:
             raise ArchError(f"stage stride: expected >= 1, got {self.stride}")
-        if any(k % 2 == 0 for k in self.kernels):
-            raise ArchError(f"stage kernels: expected odd sizes, got {self.kernels}")
-        if self.block == "conv" and self.expands != (1,):
-            raise ArchError(
-                f"stage expands: expected (1,) for blocks of one convolution, got {self.expands}"
-            )
+        for kernels in (self.kernels, *filter(None, self.block_kernels)):
+            if any(k % 2 == 0 for k in kernels):
+                raise ArchError(f"stage kernels: expected odd sizes, got {kernels}")
+        for expands in (self.expands, *filter(None, self.block_expands)):
+            if self.block == "conv" and expands != (1,):
+                raise ArchError(
+                    f"stage expands: expected (1,) for blocks of one convolution, got {expands}"
+                )
 
     def spanned(self, length: int) -> Sides:
         """A kernel or stride of this length, over the axes of the stage."""
         return spanned(length, self.axes)
+
+    def kernels_at(self, number: int) -> tuple[int, ...]:
+        """Kernel sizes of block `number`, counted from 0."""
+        return _own(self.block_kernels, number) or self.kernels
+
+    def expands_at(self, number: int) -> tuple[int, ...]:
+        """Expansion ratios of block `number`, counted from 0."""
+        return _own(self.block_expands, number) or self.expands
+
+    def _settle_blocks(self, name: str) -> None:
+        """Check what single blocks have, and write it in one way: equal spaces are equal."""
+        whole, of_blocks = getattr(self, name), getattr(self, f"block_{name}")
+        kept = [() if own == whole else own for own in map(tuple, of_blocks[: self.depths[-1]])]
+        for own in filter(None, kept):
+            check_choices(f"block {name}", own)
+        while kept and not kept[-1]:
+            kept.pop()
+        object.__setattr__(self, f"block_{name}", tuple(kept))
+
+
+def _own(of_blocks: tuple[tuple[int, ...], ...], number: int) -> tuple[int, ...]:
+    return of_blocks[number] if number < len(of_blocks) else ()
 
 
 def spanned(length: int, axes: Axes, across: int = 1) -> Sides:

@@ -2,7 +2,8 @@
 
 Order and augmentation follow from (seed, step): there is no loader state to save, and a resumed
 run sees exactly the images that the unbroken run would have seen. What augmentation does to pixels
-is `edgenas.train.augment`.
+is `edgenas.train.augment`. Where several processes train together, each takes its part of the same
+batch, made as one process would make it: what is seen does not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgenas.model.images import Pixels
+from edgenas.model.peers import ALONE, Peers
 from edgenas.train.augment import cut_out, flipped, mixed, shifted
 
 Labels = npt.NDArray[np.int64]
@@ -58,6 +60,12 @@ class Batch:
     share: float
     rows: Labels
 
+    def part(self, peers: Peers) -> Batch:
+        """What this process sees of it."""
+        own = peers.part
+        images, labels = own(self.images), own(self.labels)
+        return Batch(images, labels, own(self.others), self.share, own(self.rows))
+
 
 class Batches:
     """Shuffled, augmented batches of one split.
@@ -69,6 +77,7 @@ class Batches:
         augmentation: what happens to them.
         seed: of order and augmentation.
         order: rows [n] of an epoch, where not every image shall come once; its state is its own.
+        peers: among whom every batch is shared out.
     """
 
     def __init__(
@@ -79,8 +88,9 @@ class Batches:
         augmentation: Augmentation,
         seed: int,
         order: Callable[[int], Labels] | None = None,
+        peers: Peers = ALONE,
     ) -> None:
-        self.images, self.labels, self.batch = images, labels, batch
+        self.images, self.labels, self.batch, self.peers = images, labels, batch, peers
         self.augmentation, self.seed = augmentation, seed
         self._order_of = order or self._permutation
         self._epoch = -1
@@ -92,13 +102,14 @@ class Batches:
         return len(self.images) // self.batch
 
     def at(self, step: int) -> Batch:
-        """The batch of `step`."""
+        """This process's part of the batch of `step`; all of it for one that is alone."""
         epoch, number = divmod(step, self.per_epoch)
         if epoch != self._epoch:
             self._order, self._epoch = self._order_of(epoch), epoch
         rows = self._order[number * self.batch : (number + 1) * self.batch]
         images = self._augment(self.images[rows], np.random.default_rng((self.seed, epoch, number)))
-        return self._mix(images, rows, np.random.default_rng((self.seed, epoch, number, MIX)))
+        whole = self._mix(images, rows, np.random.default_rng((self.seed, epoch, number, MIX)))
+        return whole.part(self.peers)
 
     def _permutation(self, epoch: int) -> Labels:
         return np.random.default_rng((self.seed, epoch)).permutation(len(self.images))

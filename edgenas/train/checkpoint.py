@@ -12,7 +12,7 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,13 +71,13 @@ class Checkpoint:
 
     def supernet(self) -> Supernet:
         """The supernet with these weights, ready for evaluation."""
-        net = Supernet(self.space)
+        net = Supernet(self.space, self.recipe.activations, self.recipe.weights)
         net.load_state_dict(self.weights)
         return net.eval()
 
     def digest(self) -> str:
         """SHA-256 over names and bytes of all weights and ranges: the identity of the supernet."""
-        return _digest(self.weights)
+        return digest_of(self.weights)
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True) -> None:
@@ -104,7 +104,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True)
         "skips": checkpoint.skips,
         "live": checkpoint.live,
         "memory": checkpoint.memory,
-        "sha256": _digest(_tensors(checkpoint)),
+        "sha256": digest_of(tensors_of(checkpoint)),
     }
     buffer = io.BytesIO()  # so that a full disk meets our own write, not torch's
     torch.save(body, buffer)
@@ -169,13 +169,13 @@ def _from_body(body: dict[str, Any]) -> Checkpoint:
         body.get("live", {}),
         body.get("memory", {}),
     )
-    found = _digest(_tensors(checkpoint))
+    found = digest_of(tensors_of(checkpoint))
     if body.get("sha256", found) != found:
         raise ValueError("numbers that differ from their digest")
     return checkpoint
 
 
-def _tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+def tensors_of(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Every tensor of a checkpoint by name, those of the optimiser included."""
     tensors = dict(checkpoint.weights)
     tensors |= {f"live {name}": value for name, value in checkpoint.live.items()}
@@ -197,7 +197,8 @@ def _tensors_within(value: object, name: str) -> Iterator[tuple[str, Tensor]]:
             yield from _tensors_within(inner, f"{name} {index}")
 
 
-def _digest(weights: dict[str, Tensor]) -> str:
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and bytes of tensors, whatever their order."""
     total = hashlib.sha256()
     for name, value in sorted(weights.items()):
         total.update(name.encode())

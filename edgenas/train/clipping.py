@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from edgenas.model.peers import ALONE, Peers
+
 MEMORY_STEPS = 100
 LEAST_STEPS = 10
 FACTOR = 2.0
@@ -33,9 +35,18 @@ class Clip:
             return self.fixed
         return FACTOR * statistics.median(self._norms)
 
-    def apply(self, parameters: Iterable[nn.Parameter]) -> float:
-        """Scale the gradients down to the bound; their norm before."""
-        return nn.utils.clip_grad_norm_(parameters, self.bound).item()
+    def apply(self, parameters: Iterable[nn.Parameter], peers: Peers = ALONE) -> float:
+        """Scale the gradients down to the bound; their norm before.
+
+        Args:
+            parameters: with gradients that are the same in all processes.
+            peers: who agree on the norm, to the last bit, whatever each has computed it on.
+        """
+        every = list(parameters)
+        norm = nn.utils.get_total_norm([p.grad for p in every if p.grad is not None])
+        norm = peers.mean(norm)
+        nn.utils.clip_grads_with_norm_(every, self.bound, norm)
+        return norm.item()
 
     def remember(self, norm: float) -> None:
         """Count the norm of a step that was taken."""

@@ -1,13 +1,15 @@
-"""Adding one subnet's gradient to those of its step."""
+"""Adding one subnet's gradient to those of its step, and averaging over processes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from edgenas.model.peers import Peers
 from edgenas.model.supernet import Supernet
 from edgenas.space.arch import Arch
 
@@ -45,13 +47,15 @@ def add_measured_gradient(
 ) -> Mapping[str, float]:
     """The same; gives the norm of the subnet's own gradient by layer name, before weighting.
 
-    To tell it from the gradients of earlier subnets, those are put aside meanwhile.
+    To tell it from the gradients of earlier subnets, those are put aside meanwhile. The norm is
+    that of the whole batch's gradient, so this one is averaged over the processes here.
     """
     parameters = list(net.parameters())
     earlier = [parameter.grad for parameter in parameters]
     for parameter in parameters:
         parameter.grad = None
     loss.backward()  # type: ignore[no-untyped-call]
+    average_gradients(parameters, net.peers)
     norms = _norms(net, arch)
     for parameter, sum_before in zip(parameters, earlier, strict=True):
         own, parameter.grad = parameter.grad, sum_before
@@ -59,6 +63,21 @@ def add_measured_gradient(
             own *= weight
             parameter.grad = own if sum_before is None else sum_before.add_(own)
     return norms
+
+
+@torch.no_grad()
+def average_gradients(parameters: Iterable[nn.Parameter], peers: Peers) -> None:
+    """Replace the gradients by their means over all processes, in one message.
+
+    Parameters that no subnet has used have no gradient, with everyone alike.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if peers.alone or not gradients:
+        return
+    means = peers.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    pieces = torch.split(means, [gradient.numel() for gradient in gradients])
+    for gradient, piece in zip(gradients, pieces, strict=True):
+        gradient.copy_(piece.view(gradient.shape))
 
 
 def _norms(net: Supernet, arch: Arch) -> dict[str, float]:

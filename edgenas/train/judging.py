@@ -33,7 +33,7 @@ class SubnetJudge:
     Args:
         net: the supernet in training.
         images: training images, for their mean and spread only.
-        held_out: images that no step trains on, and their labels.
+        held_out: images that no step trains on, and their labels; this process's part.
         seed: of the images that saliency is taken on.
     """
 
@@ -74,7 +74,7 @@ class SubnetJudge:
         """|w g| / (sum |w| sum |g|) by layer of the largest subnet, in full width (PreNAS).
 
         g comes from one backward pass of the sum of all logits, of Gaussian images with mean and
-        spread of the training images.
+        spread of the training images; the same ones in every process.
         """
         arch = self.net.space.largest()
         layers = [layer for layer in self.net.space.layers(arch) if layer.weighted]
@@ -82,7 +82,7 @@ class SubnetJudge:
         logits = self.net(self._noise(arch.sides), arch, numerics=Numerics.FLOAT)
         gradients = torch.autograd.grad(logits.sum(), weights)
         return {
-            layer.name: _share(weight.detach(), gradient)
+            layer.name: _share(weight.detach(), self.net.peers.mean(gradient))
             for layer, weight, gradient in zip(layers, weights, gradients, strict=True)
         }
 
@@ -115,17 +115,20 @@ def at_most(arch: Arch, resolution: Resolution) -> Arch:
 def subnet_loss(
     net: Supernet, arch: Arch, images: Pixels, labels: Labels, numerics: Numerics
 ) -> float:
-    """Mean cross-entropy of `arch` in nats, BatchNorm by the images at hand; learns nothing."""
+    """Mean cross-entropy of `arch` in nats, BatchNorm by the images at hand; learns nothing.
+
+    Where several processes train together, it is the mean over the images of all of them.
+    """
     was_training = net.training
     net.eval()
-    total = 0.0
+    total, size = 0.0, max(1, PIECE // net.peers.size)
     try:
-        for start in range(0, len(images), PIECE):
-            piece = slice(start, start + PIECE)
+        for start in range(0, len(images), size):
+            piece = slice(start, start + size)
             x = to_input(images[piece], arch.resolution).to(net.ranges.device)
             target = torch.from_numpy(labels[piece]).to(net.ranges.device)
             logits = net(x, arch, numerics=numerics)
             total += label_loss(logits, target, 0.0).item() * len(target)
     finally:
         net.train(was_training)
-    return total / len(images)
+    return net.peers.means([total / len(images)])[0]

@@ -86,6 +86,10 @@ class Keeper:
         found = load_checkpoint(self.good_path) if self.good_path.exists() else None
         return found if found is not None and found.step <= step else None
 
+    def last(self) -> Checkpoint:
+        """The checkpoint at the end of the run."""
+        return load_checkpoint(self.path)
+
     def go_back(self, checkpoint: Checkpoint) -> None:
         """Continue from `checkpoint`: it replaces the last one, later metrics are cut off."""
         save_checkpoint(checkpoint, self.path)
@@ -118,6 +122,7 @@ def check_same_run(old: Checkpoint, task: Task, path: Path) -> None:
         "recipe": (old.recipe, task.recipe),
         "data": (old.data, task.data),
         "teachers": (old.memory.get("teachers", []), task.teacher_digests),
+        "first weights": (old.memory.get("source", ""), task.source_identity),
     }
     for name, (stored, asked) in pairs.items():
         if stored != asked:

@@ -3,7 +3,9 @@
 One visible loop. Which subnets run is `edgenas.train.samplers`, what is lost
 `edgenas.train.objective`, what is seen `edgenas.train.batches`, how fast `edgenas.train.pace`, what
 is held `edgenas.train.state`, what is kept `edgenas.train.keeping`, when it has gone wrong
-`edgenas.train.guards`; showing progress is the caller's (`on_step`, `on_note`).
+`edgenas.train.guards`; showing progress is the caller's (`on_step`, `on_note`). Several processes
+run it side by side (`edgenas.train.distributed`): each answers for its part of the batch, and what
+is decided is decided by numbers of the whole.
 """
 
 from __future__ import annotations
@@ -11,26 +13,41 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from edgenas.model.images import Pixels, to_input
+from edgenas.model.numerics import Numerics
+from edgenas.model.peers import ALONE, Peers
+from edgenas.model.quantisers.steps import FULL_BITS
 from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
 from edgenas.train.batches import Labels
-from edgenas.train.checkpoint import Checkpoint, load_checkpoint
+from edgenas.train.checkpoint import Checkpoint, digest_of
+from edgenas.train.distributed import check_alike, check_shared, stopping_together
 from edgenas.train.dropout import dropout_mask, dropout_share
-from edgenas.train.gradients import Role, Trained, add_gradient, add_measured_gradient
+from edgenas.train.gradients import (
+    Role,
+    Trained,
+    add_gradient,
+    add_measured_gradient,
+    average_gradients,
+)
 from edgenas.train.guards import TrainingDivergedError
+from edgenas.train.inheriting import Source
 from edgenas.train.interrupts import interrupts_held
 from edgenas.train.judging import at_most, subnet_loss
-from edgenas.train.keeping import Keeper, check_same_run
+from edgenas.train.keeping import check_same_run
+from edgenas.train.keeping_together import keeper_of
 from edgenas.train.losses import label_loss
 from edgenas.train.metrics import StepReport, read_metrics, training_seconds
 from edgenas.train.objective import Lesson, Objective
 from edgenas.train.observing import observe_ranges
 from edgenas.train.optimisers import set_pace
+from edgenas.train.quantisers import begin_int8, bound_steps, in_every_precision
 from edgenas.train.recipe import Recipe
 from edgenas.train.samplers import build_sampler, row_scores
 from edgenas.train.sorting import mover, sort_channels
@@ -48,8 +65,11 @@ def train(
     data: str,
     *,
     cost: Callable[[Arch], float] | None = None,
+    source: Source | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_note: Callable[[str], None] = lambda text: None,
+    peers: Peers = ALONE,
+    products: torch.dtype = torch.float32,
 ) -> Checkpoint:
     """Train a supernet, or go on with the one in `folder`.
 
@@ -62,29 +82,40 @@ def train(
             `good.pt`.
         data: fingerprint of the data set, to refuse mixing runs.
         cost: what samplers make their cost bins of; None means multiply-accumulates.
+        source: where the first weights come from; None means chance.
         on_step: called after every step.
         on_note: told, in a sentence, what a person should know.
+        peers: the processes that train it together; only the first one writes to its `folder`.
+        products: the type that convolutions multiply in while training.
 
     Raises:
         CheckpointError: `folder` holds another run or a damaged one, or cannot be written; earlier
             checkpoints stay.
         SamplerError, TeacherError: sampler or teachers do not fit the run.
+        InheritanceError: the first weights do not fit the space.
+        DistributedError: the processes do not train the same, or cannot share the batch.
+        PeerLostError: another process has ended.
         TrainingDivergedError: the run goes wrong again and again, at lower and lower rates.
     """
-    run = _Run(Task(space, images, labels, recipe, data, cost, on_note), folder, on_note)
+    task = Task(space, images, labels, recipe, data, cost, on_note, peers, products, source)
+    check_shared(recipe.batch, peers)
+    check_alike(peers, "training", lambda: f"{torch.__version__} {task.identity}")
+    run = _Run(task, folder, on_note)
     run.resume()
-    try:
-        while run.state.step < run.task.steps:
-            with interrupts_held():
-                report = run.advance()
-                run.keeper.record(report)  # first: a line without its checkpoint is cut off later
-                run.look_after()
-                run.keeper.save_if_due(run.state.step, run.state.checkpoint)
-            on_step(report)
-    finally:
-        run.save_last()  # Ctrl-C keeps the last whole step
+    with stopping_together(peers) as stop:
+        try:
+            while run.state.step < run.task.steps:
+                with interrupts_held():
+                    report = run.advance()
+                    run.keeper.record(report)  # first: a line without its checkpoint is cut off
+                    run.look_after()
+                    run.keeper.save_if_due(run.state.step, run.state.checkpoint)
+                on_step(report)
+                stop()
+        finally:
+            run.save_last()  # Ctrl-C keeps the last whole step
     run.keeper.finish()
-    return load_checkpoint(run.keeper.path)
+    return run.keeper.last()
 
 
 class _Run:
@@ -92,7 +123,8 @@ class _Run:
 
     def __init__(self, task: Task, folder: Path, on_note: Callable[[str], None]) -> None:
         self.task, self.recipe, self.on_note = task, task.recipe, on_note
-        self.keeper = Keeper(folder, task.recipe.checkpoint_every, task.recipe.batch)
+        recipe, self.peers = task.recipe, task.peers
+        self.keeper = keeper_of(task.peers, folder, recipe.checkpoint_every, recipe.batch)
         self.largest, self.smallest = task.space.largest(), task.space.smallest()
         self._take(State(task))
         self._whole = True  # whether weights, momentum and ranges all belong to the step
@@ -124,6 +156,7 @@ class _Run:
         if step == pace.float_steps:
             every_kind = build_sampler("sandwich", self.task.setting(state.judge))
             observe_ranges(state.net, self.task.batches(), every_kind)
+            begin_int8(state.net, state.average)
         if step in state.sampler.sort_steps:
             average = state.average.net if state.average else None
             sort_channels(state.net, mover(state.net, state.optimiser, average))
@@ -138,11 +171,13 @@ class _Run:
         state.judge.attend(batch, numerics, resolution)
         lesson = self.objective.lesson(batch, numerics, resolution)
         draws = state.sampler.draw(step)
+        check_alike(self.peers, f"subnets of step {step}", lambda: repr(draws))
         if "frozen" in self.recipe.teachers and any(d.arch != self.largest for d in draws):
             state.frozen.freeze(state.net, numerics)
         state.optimiser.zero_grad(set_to_none=True)
         trained: list[Trained] = []
-        for number, draw in enumerate(draws):
+        bits = state.net.weight_quantiser.bits if numerics is Numerics.INT8 else (FULL_BITS,)
+        for number, draw in enumerate(in_every_precision(draws, bits)):
             role = self._role(draw.arch, trained)
             logits = self._answer(draw.arch, lesson, number)
             loss = lesson.loss(logits, largest=role == "largest", learns_from=draw.learns_from)
@@ -154,7 +189,18 @@ class _Run:
             trained.append(Trained(draw.arch, role, loss.item(), plain, norms))
             if number == 0 and state.sampler.rows:
                 self._row_scores = (batch.rows, row_scores(logits, lesson.labels))
-        return trained
+        if not state.sampler.wants_norms:  # whoever wanted norms has averaged already
+            average_gradients(state.net.parameters(), self.peers)
+        return self._of_whole_batch(trained)
+
+    def _of_whole_batch(self, trained: list[Trained]) -> list[Trained]:
+        """The same with losses of the whole batch, not of this process's part."""
+        own = [loss for one in trained for loss in (one.loss, one.label_loss)]
+        whole = self.peers.means(own)
+        return [
+            replace(one, loss=loss, label_loss=plain)
+            for one, loss, plain in zip(trained, whole[::2], whole[1::2], strict=True)
+        ]
 
     def _answer(self, arch: Arch, lesson: Lesson, number: int) -> Tensor:
         """Logits of a subnet in this step, at the step's resolution at most."""
@@ -162,10 +208,10 @@ class _Run:
         x = to_input(batch.images, fitting.resolution).to(self.state.device)
         share = dropout_share(self.recipe, self.task.space, arch)
         seed = (self.recipe.seed, self.state.step, number)
-        mask = dropout_mask(share, len(x), self.task.space, fitting, seed)
+        mask = dropout_mask(share, self.recipe.batch, self.task.space, fitting, seed)
         logits: Tensor = self.state.net(
             x, fitting, numerics=lesson.numerics,
-            classifier_mask=None if mask is None else mask.to(x.device),
+            classifier_mask=None if mask is None else self.peers.part(mask).to(x.device),
         )  # fmt: skip
         return logits
 
@@ -180,8 +226,9 @@ class _Run:
     def _move_weights(self, trained: Sequence[Trained]) -> bool:
         """Clip and step, unless loss or gradient are unusable; whether the step was taken."""
         state = self.state
-        norm = state.clip.apply(state.net.parameters())
-        if not state.guards.usable(_leading_loss(trained), norm):
+        norm = state.clip.apply(state.net.shared_weights(), self.peers)
+        steps_norm = bound_steps(state.optimiser, self.peers)
+        if not state.guards.usable(_leading_loss(trained), norm + steps_norm):
             return False
         state.clip.remember(norm)
         state.optimiser.step()
@@ -192,11 +239,12 @@ class _Run:
     def _tell(self, trained: list[Trained]) -> None:
         """Let the sampler learn from a step that was taken."""
         state = self.state
-        for one in trained:
+        for one in (one for one in trained if one.arch.bits == FULL_BITS):
             state.sampler.tell(state.step, one.arch, one.label_loss, one.norms)
             state.guards.seen += one.role == "smallest"
         if state.sampler.rows:
-            state.sampler.rows.tell(*self._row_scores)
+            rows, scores = (self.peers.whole(torch.from_numpy(own)) for own in self._row_scores)
+            state.sampler.rows.tell(rows.numpy(), scores.numpy())
 
     def _report(self, trained: list[Trained], skipped: bool, seconds: float) -> StepReport:
         step, rate = self.state.step, self.state.optimiser.param_groups[0]["lr"]
@@ -226,6 +274,7 @@ class _Run:
         if guards.lost:
             why = guards.why_lost(state.step)
         elif state.step % self.task.check_every == 0:
+            check_alike(self.peers, f"weights after step {state.step}", self._digest)
             why = self._look_at_smallest()
             if why is None and guards.skips < 1 and state.step < self.task.steps:
                 self.keeper.save_good(state.checkpoint())
@@ -243,6 +292,9 @@ class _Run:
         images, labels = self.task.watched
         loss = subnet_loss(state.net, self.smallest, images, labels, numerics)
         return guards.why_collapsed(state.step, loss, numerics.value, self.task.space.classes)
+
+    def _digest(self) -> str:
+        return digest_of(self.state.net.state_dict())
 
     def _go_back(self, why: str) -> None:
         """Take the last good state, or the beginning, at half the rate."""

@@ -1,12 +1,12 @@
 """Optimisers by name, and Schedule-Free AdamW.
 
-Weights decay, BatchNorm and biases do not. Rates come from `edgenas.train.schedules`, bounds on
-gradients from `edgenas.train.clipping`.
+Weights decay; BatchNorm, biases and learned quantisation steps do not. Rates come from
+`edgenas.train.schedules`, bounds on gradients from `edgenas.train.clipping`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -116,7 +116,7 @@ OPTIMISERS: dict[str, Callable[[Groups, Recipe], torch.optim.Optimizer]] = {
 def set_pace(optimiser: torch.optim.Optimizer, rate: float, momentum: float | None) -> None:
     """Set the rate of the next step, and the momentum unless it is None."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_factor", 1.0)
         if momentum is None:
             continue
         if "betas" in group:
@@ -125,11 +125,31 @@ def set_pace(optimiser: torch.optim.Optimizer, rate: float, momentum: float | No
             group["beta1" if "beta1" in group else "momentum"] = momentum
 
 
-def optimiser_of(parameters: Iterable[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser."""
+def optimiser_of(
+    parameters: Iterable[nn.Parameter],
+    recipe: Recipe,
+    steps: Mapping[int, list[nn.Parameter]] | None = None,
+) -> torch.optim.Optimizer:
+    """The recipe's optimiser.
+
+    Args:
+        parameters: weights, BatchNorm, biases.
+        recipe: how to train.
+        steps: learned quantisation steps, by the bits of the weights that they are of, 0 for those
+            of activations; each kind has a rate of its own.
+    """
     every = list(parameters)
     groups: Groups = [
         {"params": [p for p in every if p.dim() > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in every if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups += [
+        {
+            "params": learned,
+            "weight_decay": 0.0,
+            "rate_factor": recipe.step_rate,
+            "step_bits": bits,
+        }
+        for bits, learned in (steps or {}).items()
     ]
     return OPTIMISERS[recipe.optimiser](groups, recipe)

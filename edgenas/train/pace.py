@@ -24,7 +24,8 @@ class Pace:
 
     def __init__(self, recipe: Recipe, steps: int, resolutions: Sequence[Resolution]) -> None:
         self.recipe, self.steps, self.resolutions = recipe, steps, resolutions
-        self.float_steps = min(round(recipe.float_share * steps), steps - 1)
+        most = steps if recipe.float_share == 1 else steps - 1
+        self.float_steps = min(round(recipe.float_share * steps), most)
         warm = max(1, round(recipe.warmup * steps))
         self._span = Span(recipe.rate, steps, warm, recipe.rate_floor, recipe.decay_until)
 

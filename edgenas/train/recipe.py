@@ -24,21 +24,23 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("cosine", "exponential", "one_cycle", "constant"),
     "clip": ("norm", "median"),
     "shift_axes": ("both", "time"),
+    "activations": ("subnet_ranges", "shared_ranges", "lsq", "lsq_plus"),
+    "weights": ("min_max", "double_rounding"),
 }
 TEACHERS = ("largest", "average", "frozen", "external")
 _POSITIVE = (
     *("epochs", "batch", "rate", "clip_norm", "checkpoint_every", "alpha_clip", "temperature"),
-    *("decay_until", "int8_rate", "start_resolution"),
+    *("decay_until", "int8_rate", "start_resolution", "step_rate"),
 )
 _SHARES = (
-    *("warmup", "float_share", "label_smoothing", "shift", "dropout", "momentum", "beta2"),
+    *("warmup", "label_smoothing", "shift", "dropout", "momentum", "beta2"),
     *("momentum_dip", "rate_floor", "average", "cutout"),
 )
 _NOT_NEGATIVE = (
     *("random_subnets", "weight_decay", "seed", "label_share", "mixup", "held_out"),
-    *("check_every", "rollbacks", "grow_until"),
+    *("check_every", "rollbacks", "grow_until", "float_share"),
 )
-_AT_MOST_ONE = ("decay_until", "start_resolution", "grow_until")
+_AT_MOST_ONE = ("decay_until", "start_resolution", "grow_until", "float_share")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Recipe:
         batch: images a step.
         rate: peak learning rate.
         warmup: share of all steps over which the rate rises.
-        float_share: share of all steps trained in float before INT8 begins.
+        float_share: share of all steps trained in float before INT8 begins; below 1 the last step
+            is always INT8, 1 trains in float to the end, for comparisons.
         random_subnets: subnets a step besides those that the sampler always runs.
         label_smoothing: of the cross-entropy with labels.
         weight_decay: on weights only, never on BatchNorm or biases.
@@ -93,6 +96,13 @@ class Recipe:
         mixup: parameter of the Beta distribution of shares in which images are blended; 0 for none.
         check_every: steps between looks at the smallest subnet; 0 means once an epoch.
         rollbacks: how often a run that went wrong goes back to its last good checkpoint.
+        activations: where scales and zero points come from. `subnet_ranges`: running ranges in
+            training, ranges of its own in each deployed subnet; `shared_ranges`: the running ranges
+            in both; `lsq`: steps learned by gradient, deployed as they are; `lsq_plus`: zero points
+            learned as well.
+        weights: `min_max` (8 bits), or `double_rounding`: learned steps, each drawn subnet trained
+            in 8 and in 4 bits that are derived from the 8.
+        step_rate: rate of learned steps and zero points, as a factor on the others'.
     """
 
     epochs: float = 20.0
@@ -135,6 +145,9 @@ class Recipe:
     check_every: int = 0
     shift_axes: str = "both"
     rollbacks: int = 3
+    activations: str = "subnet_ranges"
+    weights: str = "min_max"
+    step_rate: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("teachers", "teacher_files"):  # a list, as TOML and JSON have it, is welcome
@@ -196,6 +209,12 @@ class Recipe:
             )
 
     def _check_together(self) -> None:
+        learned = self.activations in ("lsq", "lsq_plus") or self.weights == "double_rounding"
+        if learned and self.float_share == 1:
+            raise RecipeError(
+                f"recipe float_share: expected < 1 with quantisers that learn in INT8 (activations "
+                f"{self.activations}, weights {self.weights}), got 1; lower it or take others"
+            )
         if self.optimiser == "schedule_free" and self.average:
             raise RecipeError(
                 f"recipe average: expected 0 with schedule_free, which averages by itself, got "

@@ -36,15 +36,18 @@ class Method:
         summary: one line for a person.
         changes: recipe fields and their values.
         length: factor on the base's epochs.
+        pace: factor on the base's learning rate.
     """
 
     summary: str
     changes: Mapping[str, object] = field(default_factory=dict)
     length: float = 1.0
+    pace: float = 1.0
 
     def on(self, base: Recipe) -> Recipe:
         """The base recipe with these changes."""
-        return base.override(epochs=self.length * base.epochs, **self.changes)
+        scaled = {"epochs": self.length * base.epochs, "rate": self.pace * base.rate}
+        return base.override(**{**scaled, **self.changes})
 
 
 _LARGEST_REGULARISED = {"weight_decay": 1e-5, "dropout": 0.2}
@@ -118,6 +121,20 @@ METHODS: dict[str, Method] = {
     "todm": Method(
         "sandwich rule, alpha-divergence, dropout by size, clipping by the median norm",
         {"divergence": "alpha", "dropout": 0.1, "dropout_for": "size", "clip": "median"},
+    ),
+    "instatune": Method(
+        "for weights of a network trained alone (--weights): channels sorted, then fine-tuning "
+        "with that network as the teacher",
+        {"sampler": "sorted_sandwich", "teachers": ("frozen",)},
+        pace=0.1,
+    ),
+    "lsq-plus": Method(
+        "activation steps and zero points learned by gradient, deployed as trained",
+        {"activations": "lsq_plus"},
+    ),
+    "double-rounding": Method(
+        "every drawn subnet in weights of 8 and of 4 bits, the 4 derived from the 8",
+        {"weights": "double_rounding"},
     ),
     "schedule-free": Method(
         "AdamW without a decaying rate, evaluated at its running average",

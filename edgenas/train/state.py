@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from edgenas.model.images import Pixels
+from edgenas.model.peers import ALONE, Peers
 from edgenas.model.supernet import Supernet
 from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
@@ -24,6 +25,7 @@ from edgenas.train.batches import Augmentation, Batches, Labels
 from edgenas.train.checkpoint import Checkpoint
 from edgenas.train.clipping import Clip
 from edgenas.train.guards import Guards
+from edgenas.train.inheriting import Source, inherit
 from edgenas.train.judging import SubnetJudge
 from edgenas.train.optimisers import ScheduleFreeAdamW, optimiser_of
 from edgenas.train.pace import Pace
@@ -47,6 +49,9 @@ class Task:
         data: fingerprint of the data set.
         cost: what samplers make their cost bins of; None means multiply-accumulates.
         warn: told, in a sentence, what a person should know.
+        peers: the processes that train it together.
+        products: the type that convolutions multiply in.
+        source: where the first weights come from; None means chance.
     """
 
     space: ArchSpace
@@ -56,6 +61,15 @@ class Task:
     data: str
     cost: Callable[[Arch], float] | None = None
     warn: Callable[[str], None] = lambda text: None
+    peers: Peers = ALONE
+    products: torch.dtype = torch.float32
+    source: Source | None = None
+
+    @property
+    def identity(self) -> str:
+        """What is trained, on what, how, in words that processes can compare."""
+        given = f"{self.data} {self.products} {self.teacher_digests} {self.source_identity}"
+        return f"{self.space} {self.recipe} {given}"
 
     @cached_property
     def steps(self) -> int:
@@ -86,11 +100,17 @@ class Task:
         """Which supernets teach, by their weights."""
         return [checkpoint.digest() for checkpoint in self.external]
 
+    @property
+    def source_identity(self) -> str:
+        """What the first weights were; empty where chance made them."""
+        return "" if self.source is None else self.source.identity
+
     @cached_property
     def watched(self) -> tuple[Pixels, Labels]:
-        """The images that the smallest subnet is looked at with, as stored."""
+        """This process's part of the images that the smallest subnet is looked at with."""
         images, labels = self.parts[0]
-        return images[:WATCHED_IMAGES], labels[:WATCHED_IMAGES]
+        own = self.peers.part
+        return own(images[:WATCHED_IMAGES]), own(labels[:WATCHED_IMAGES])
 
     @cached_property
     def parts(self) -> tuple[tuple[Pixels, Labels], tuple[Pixels, Labels]]:
@@ -109,7 +129,7 @@ class Task:
             recipe.shift, recipe.flip, recipe.cutout, recipe.mixup, recipe.shift_axes
         )
         order = rows.order if rows else None
-        return Batches(*self.parts[0], recipe.batch, wanted, recipe.seed, order)
+        return Batches(*self.parts[0], recipe.batch, wanted, recipe.seed, order, self.peers)
 
     def setting(self, judge: SubnetJudge) -> Setting:
         """What samplers are built from."""
@@ -139,10 +159,16 @@ class State:
         recipe, (trained, held_out) = task.recipe, task.parts
         torch.manual_seed(recipe.seed)
         self.task, self.step, self.device = task, 0, training_device()
-        self.net = Supernet(task.space).to(self.device).train()
-        self.optimiser = optimiser_of(self.net.parameters(), recipe)
+        net = Supernet(task.space, recipe.activations, recipe.weights)
+        self.net = net.to(self.device).train()
+        self.net.peers, self.net.products = task.peers, task.products
+        if task.source is not None:
+            inherit(self.net, task.source, trained[0])
+        steps = self.net.learned_steps()
+        self.optimiser = optimiser_of(self.net.shared_weights(), recipe, steps)
         self.average = WeightAverage(self.net, recipe.average) if recipe.average else None
-        self.judge = SubnetJudge(self.net, trained[0], held_out, recipe.seed)
+        unseen = (task.peers.part(held_out[0]), task.peers.part(held_out[1]))
+        self.judge = SubnetJudge(self.net, trained[0], unseen, recipe.seed)
         self.sampler = build_sampler(recipe.sampler, task.setting(self.judge))
         self.batches = task.batches(self.sampler.rows)
         self.frozen = Frozen()
@@ -198,6 +224,7 @@ class State:
             "frozen": self.frozen.state(),
             "guards": self.guards.state(),
             "teachers": self.task.teacher_digests,
+            "source": self.task.source_identity,
         }
 
 

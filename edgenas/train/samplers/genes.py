@@ -61,8 +61,11 @@ def compose(space: ArchSpace, choose: Choose) -> Arch:
     def stage(owner: str, of: StageSpace) -> StageArch:
         width, depth = chosen(owner, "width", of.widths), chosen(owner, "depth", of.depths)
         blocks = [
-            BlockArch(chosen(name, "kernel", of.kernels), chosen(name, "expand", of.expands))
-            for name in (f"{owner}.b{i}" for i in range(depth))
+            BlockArch(
+                chosen(f"{owner}.b{i}", "kernel", of.kernels_at(i)),
+                chosen(f"{owner}.b{i}", "expand", of.expands_at(i)),
+            )
+            for i in range(depth)
         ]
         return StageArch(width, tuple(blocks))
 

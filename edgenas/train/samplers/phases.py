@@ -14,7 +14,7 @@ from itertools import accumulate
 
 from edgenas.space.space import ArchSpace
 from edgenas.train.samplers.base import SamplerError
-from edgenas.train.samplers.composed import Moment, Phase
+from edgenas.train.samplers.composed import Always, Moment, Phase
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Stretch:
                 depths=stage.depths[-self.depths :],
                 expands=stage.expands[-self.expands :],
                 widths=stage.widths[-self.expands :],
+                block_kernels=tuple(own[-self.kernels :] for own in stage.block_kernels),
+                block_expands=tuple(own[-self.expands :] for own in stage.block_expands),
             )
             for stage in space.stages
         )
@@ -95,6 +97,15 @@ class Progressive(Phase):
     def at(self, step: int) -> Moment:
         """The stretch that `step` lies in."""
         return self._moments[max(0, bisect_right(self.starts, step) - 1)]
+
+
+class SortedFirst(Always):
+    """The whole space from the first step on, channels sorted before it (InstaTune).
+
+    A network trained alone has its important channels anywhere; narrow subnets use the first.
+    """
+
+    sort_steps = frozenset({0})
 
 
 class Delayed(Phase):

@@ -13,7 +13,7 @@ from edgenas.train.samplers.cost_bins import SameBin
 from edgenas.train.samplers.cost_walk import NearCost
 from edgenas.train.samplers.fixed import FixedList, mat_nets, sorted_nets
 from edgenas.train.samplers.importance import PathImportance
-from edgenas.train.samplers.phases import Delayed, Progressive
+from edgenas.train.samplers.phases import Delayed, Progressive, SortedFirst
 from edgenas.train.samplers.picks import ExtremeOf
 from edgenas.train.samplers.prenas import Preselected
 from edgenas.train.samplers.rows import RowImportance
@@ -27,6 +27,14 @@ CANDIDATES = 3  # of which AttentiveNAS trains one
 def _sandwich(setting: Setting) -> Sampler:
     """Largest, smallest and uniform subnets (the sandwich rule; Yu and Huang, BigNAS)."""
     return Composed(setting, Uniform(), slots=setting.random_subnets, largest=True, smallest=True)
+
+
+def _sorted_sandwich(setting: Setting) -> Sampler:
+    """The sandwich, channels sorted at first: for weights that no narrow subnet has shaped yet."""
+    return Composed(
+        setting, Uniform(), slots=setting.random_subnets, largest=True, smallest=True,
+        phase=SortedFirst(setting.space),
+    )  # fmt: skip
 
 
 def _uniform(setting: Setting) -> Sampler:
@@ -99,6 +107,7 @@ def _some(setting: Setting) -> int:
 
 SAMPLERS: dict[str, Factory] = {
     "sandwich": _sandwich,
+    "sorted_sandwich": _sorted_sandwich,
     "uniform": _uniform,
     "progressive": _progressive,
     "deps": _deps,

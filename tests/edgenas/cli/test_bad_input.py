@@ -250,6 +250,12 @@ def test_an_architecture_leads_to_the_same_bytes_again(run: RunDir, edgenas: Cal
     assert hashlib.sha256(Path("a.tflite").read_bytes()).hexdigest() == told["sha256"]
 
 
+def test_weights_in_bits_that_were_not_trained(run: RunDir, edgenas: Calls) -> None:
+    told = edgenas.error("export", run.path, "--arch", "smallest", "--weight-bits", 4)
+    assert "expected bits among (8,), got 4" in told
+    assert 'weights = "double_rounding"' in told
+
+
 def test_the_same_network_as_onnx(run: RunDir, edgenas: Calls) -> None:
     told = json.loads(edgenas("export", run.path, "--arch", "smallest", "--format", "onnx"))
     file = Path(f"{told['arch']}.onnx")

@@ -30,7 +30,7 @@ def test_every_tensor_of_a_nested_subnet_is_a_prefix_of_the_full_one(space: Arch
     for arch in {*sorted_nets(space), *mat_nets(space)}:
         for layer in (layer for layer in space.layers(arch) if layer.weighted):
             module = net.module(layer)
-            full, part = module.get_parameter("weight"), module.slice(layer)  # type: ignore[operator]
+            full, part = module.get_parameter("weight"), module.slice(layer)
             assert part.shape[2:] == full.shape[2:]
             assert part.data_ptr() == full.data_ptr()
             assert torch.equal(part, full[: part.shape[0], : part.shape[1]])

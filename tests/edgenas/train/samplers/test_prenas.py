@@ -52,7 +52,7 @@ def test_a_score_is_the_sum_over_the_slices_that_the_supernet_takes(space: ArchS
         parameter.data = torch.from_numpy(weights[layer.name])
     for arch in (space.sample(rng) for _ in range(20)):
         layers = [layer for layer in space.layers(arch) if layer.weighted]
-        slices: list[torch.Tensor] = [net.module(la).slice(la) for la in layers]  # type: ignore[operator]
+        slices: list[torch.Tensor] = [net.module(la).slice(la) for la in layers]
         assert scores.of(arch) == pytest.approx(sum(part.sum().item() for part in slices))
 
 
