@@ -1,5 +1,7 @@
 """`load_data` as its users call it: names, sizes, seeds, and settings that make no sense."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,20 @@ def test_digits() -> None:
     for split in (data.train, data.search, test):
         shares = np.bincount(split.labels) / len(split)
         assert (np.abs(shares - 0.1) < 0.01).all()
+
+
+def test_digits_are_those_that_the_library_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    near = read_digits()
+    monkeypatch.setattr("edgenas.data.digits._FILE", Path("moved"))
+    far = read_digits()
+    assert np.array_equal(near.train.images, far.train.images)
+    assert np.array_equal(near.train.labels, far.train.labels)
+
+
+def test_digits_are_there_without_a_slow_import() -> None:
+    program = "import sys; from edgenas.data import load_data; load_data('digits')"
+    program += "; assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @settings(max_examples=10)
