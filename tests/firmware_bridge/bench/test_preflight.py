@@ -143,21 +143,20 @@ def test_load_of_others_on_the_pinned_cpus_counts(machine: Machine) -> None:
     assert unfit.obstacle == "busy"
 
 
-def test_an_idle_board_is_not_watched_to_the_end_and_a_doubtful_one_is(machine: Machine) -> None:
-    machine.cpu_ticks((0, 1000))
-    for busy_share, outcome, watched_s in (
-        (0.02, None, 1.0),
-        (0.08, None, 3.0),
-        (0.2, "busy", 3.0),
-    ):
-        machine.now = 0.0
-        machine.on_wait = lambda now, share=busy_share: machine.cpu_ticks(
-            (round(1000 * share * now), 1000 + round(1000 * (1 - share) * now))
-        )
-        machine.on_wait(0.0)
-        unfit = check_load(plan(), machine.around())
-        assert (unfit and unfit.obstacle) == outcome
-        assert machine.now == pytest.approx(watched_s)
+@pytest.mark.parametrize(
+    ("share", "obstacle", "watched_s"), [(0.02, None, 1.0), (0.08, None, 3.0), (0.2, "busy", 3.0)]
+)
+def test_an_idle_board_is_not_watched_to_the_end_and_a_doubtful_one_is(
+    machine: Machine, share: float, obstacle: str | None, watched_s: float
+) -> None:
+    def work(now: float) -> None:
+        machine.cpu_ticks((round(1000 * share * now), 1000 + round(1000 * (1 - share) * now)))
+
+    work(0.0)
+    machine.on_wait = work
+    unfit = check_load(plan(), machine.around())
+    assert (unfit.obstacle if unfit else None) == obstacle
+    assert machine.now == pytest.approx(watched_s)
 
 
 def test_load_that_comes_late_is_seen_on_a_doubtful_board(machine: Machine) -> None:
