@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgenas.data.cuts import TEST_CUT_SEED, cut
+from edgenas.data.errors import DataNotFoundError
 from edgenas.data.source import Source
 from edgenas.data.split import Split
 
@@ -24,7 +25,11 @@ _FILE = Path("datasets", "data", "digits.csv.gz")  # below the package: 64 grey 
 
 
 def read_digits() -> Source:
-    """Return the digits with grey values 0 to 16 stretched to 0 to 255."""
+    """Return the digits with grey values 0 to 16 stretched to 0 to 255.
+
+    Raises:
+        DataNotFoundError: scikit-learn is not installed, or not as a whole.
+    """
     table = _table()
     images = table[:, :-1].reshape(-1, _SIDE, _SIDE, 1)
     grey = np.rint(images * (255 / 16)).astype(np.uint8)  # [1797, 8, 8, 1]
@@ -38,17 +43,13 @@ def read_digits() -> Source:
 
 
 def _table() -> npt.NDArray[np.float64]:
-    """The rows of the package's own file.
-
-    Importing scikit-learn takes up to four seconds on a small machine, so the file is read without
-    where it is in its usual place.
-    """
+    """The rows of the package's own file, read without importing it, which takes seconds."""
     spec = find_spec("sklearn")
-    for folder in spec.submodule_search_locations or () if spec else ():
-        path = Path(folder) / _FILE
+    places = [Path(folder) / _FILE for folder in (spec and spec.submodule_search_locations) or ()]
+    for path in places:
         if path.exists():
             return np.loadtxt(path, delimiter=",")
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    return np.column_stack([bunch.data, bunch.target])
+    raise DataNotFoundError(
+        f"digits: expected the file {_FILE} in the installed package scikit-learn, got "
+        f"{'no such file' if places else 'no such package'}; install scikit-learn anew"
+    )

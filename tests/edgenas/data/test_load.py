@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from edgenas.data import NAMES, DataNotFoundError, DataSettingError, ImageData, load_data
 from edgenas.data.digits import read_digits
@@ -31,12 +32,17 @@ def test_digits() -> None:
         assert (np.abs(shares - 0.1) < 0.01).all()
 
 
-def test_digits_are_those_that_the_library_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    near = read_digits()
+def test_digits_are_those_that_the_library_loads() -> None:
+    ours = read_digits()
+    images = np.concatenate([ours.train.images, ours.read_test().images])[..., 0]
+    theirs = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
+    assert sorted(i.tobytes() for i in images) == sorted(i.tobytes() for i in theirs)
+
+
+def test_a_package_without_its_digits_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgenas.data.digits._FILE", Path("moved"))
-    far = read_digits()
-    assert np.array_equal(near.train.images, far.train.images)
-    assert np.array_equal(near.train.labels, far.train.labels)
+    with pytest.raises(DataNotFoundError, match="scikit-learn, got no such file; install"):
+        read_digits()
 
 
 def test_digits_are_there_without_a_slow_import() -> None:
