@@ -17,11 +17,11 @@ from pathlib import Path
 from firmware_bridge.agent.assembly import hold_state_directory
 from firmware_bridge.enroll import CONFIG_DIR, MISUSED, SETTINGS_NAME, read_settings_file
 from firmware_bridge.store.durable import sync_directory
+from firmware_bridge.store.journal import JOURNAL_NAME
 from firmware_bridge.wire.errors import BridgeError, StoreError
 
 STATE_DIR = Path("/var/lib/edgenas")
 _WRITTEN_BY_ENROLL = ("keys", "tls")
-_PROOF_OF_STATE = "journal.sqlite"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,13 +77,13 @@ def erase_state(folder: Path) -> None:
     """
     if not folder.exists() or not any(folder.iterdir()):
         return
-    if not (folder / _PROOF_OF_STATE).exists():
+    if not (folder / JOURNAL_NAME).exists():
         raise StoreError(
-            f"expected a state directory with {_PROOF_OF_STATE} at {folder}, got something else; "
+            f"expected a state directory with {JOURNAL_NAME} at {folder}, got something else; "
             "nothing was deleted there; check --state-dir"
         )
     try:
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == _PROOF_OF_STATE):
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == JOURNAL_NAME):
             if path.is_dir() and not path.is_symlink():
                 _delete_tree(path)
             else:

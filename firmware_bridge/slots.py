@@ -32,6 +32,7 @@ FILE_NAMES = {
 
 ONNX_MODEL = "model.onnx"  # the model's name where it is one
 MANIFEST_NAME = "release.json"
+SLOTS_NAME = "slots"
 CURRENT = "current"
 PREVIOUS = "previous"
 
@@ -50,7 +51,7 @@ class Slots:
                 an application can watch one file.
         """
         self._bundles = root / "bundles"
-        self._slots = root / "slots"
+        self._slots = root / SLOTS_NAME
         self._stamps = stamp_directory
         for directory in (self._bundles, self._slots, self._stamps):
             directory.mkdir(parents=True, exist_ok=True)
@@ -74,15 +75,18 @@ class Slots:
     def manifest(self, bundle_id: str) -> ReleaseManifest | None:
         """The manifest that an installed bundle came with, None if there is none to read."""
         try:
-            with (self.bundle(bundle_id) / MANIFEST_NAME).open("rb") as stream:
-                return ReleaseManifest.from_bytes(stream.read(MANIFEST_CAP_BYTES + 1))
-        except (OSError, WireError):
+            return ReleaseManifest.from_bytes(self.manifest_bytes(bundle_id))
+        except WireError:
             return None
 
     def manifest_bytes(self, bundle_id: str) -> bytes:
-        """The very bytes that were signed; empty if they cannot be read."""
+        """The very bytes that were signed; empty if they cannot be read.
+
+        No more of a damaged file than would be too much for a manifest.
+        """
         try:
-            return (self.bundle(bundle_id) / MANIFEST_NAME).read_bytes()
+            with (self.bundle(bundle_id) / MANIFEST_NAME).open("rb") as stream:
+                return stream.read(MANIFEST_CAP_BYTES + 1)
         except OSError:
             return b""
 

@@ -5,6 +5,7 @@ the tests themselves.
 """
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,10 @@ import pytest
 # A slow machine is no failure, and examples are not kept in the checkout.
 hypothesis.settings.register_profile("edgenas", deadline=None, database=None)
 hypothesis.settings.load_profile("edgenas")
+
+# A shell that starts the tests in its background has them ignore Ctrl-C, and all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GRACE_S = 5.0  # a safety net for what is already on its way out, not a measured bound
 

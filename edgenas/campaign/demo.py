@@ -72,7 +72,7 @@ class DemoPlan:
 def demo_plan(train: TrainOptions, *, quick: bool) -> DemoPlan:
     """The whole demo, or one that ends within 90 seconds."""
     if not quick:
-        search_plan = SearchPlan({"evolution": 24, "random": 12}, seed=train.seed)
+        search_plan = SearchPlan({"evolution": 20, "random": 10}, seed=train.seed)
         return DemoPlan(train, search_plan, FinalsPlan(count=3, sessions=3), 3)
     if train.recipe is None and train.preset_name() == "digits":
         train = replace(train, recipe="digits-quick")

@@ -16,7 +16,7 @@ from edgenas.train.recipe import Recipe, RecipeError
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(epochs=60, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
-    "digits-quick": Recipe(epochs=14, batch=64, rate=0.1, shift=0.12, random_subnets=1),
+    "digits-quick": Recipe(epochs=12, batch=64, rate=0.1, shift=0.12, random_subnets=1),
     "fashion": Recipe(epochs=10, batch=128, rate=0.1, shift=0.07, flip=True),
     "cifar": Recipe(epochs=100, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10),
     "cifar-mixed": Recipe(

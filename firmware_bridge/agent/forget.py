@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from firmware_bridge.store.journal import Journal
+from firmware_bridge.store.journal import JOURNAL_NAME, Journal
 from firmware_bridge.wire.errors import BridgeError, StoreError
 
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Forget and say how many; returns 0, or 2 if there is no journal."""
-    path = arguments.state_dir / "journal.sqlite"
+    path = arguments.state_dir / JOURNAL_NAME
     try:
         if not path.exists():
             raise StoreError(f"expected a journal at {path}, got none; pass --state-dir")

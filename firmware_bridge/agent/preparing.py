@@ -138,12 +138,11 @@ class Preparing:
         trial = trial_of(manifest, self._use.threads)
         if trial is None or manifest.mode == "back":
             return True
-        self._use.book.note(slot, "VERIFYING", detail="trial")
         row = self._use.book.journal.slots.get(slot)
         incumbent = self._use.slots.model(row.committed) if row.committed else None
         model = self._use.slots.model(manifest.bundle_id())
         plan = trial_plan(trial, model, incumbent, probe)
-        outcome, failure = majority(lambda: self._tried(plan, manifest.limits))
+        outcome, failure = majority(lambda: self._tried(slot, plan, manifest.limits))
         if isinstance(outcome, Measurement):
             self._use.book.keep_trial(slot, outcome)
         if failure is None:
@@ -151,7 +150,8 @@ class Preparing:
         self._fail(slot, failure.code, failure.notes, retryable=failure.retryable)
         return False
 
-    def _tried(self, plan: MeasurePlan, limits: Limits) -> Tried:
+    def _tried(self, slot: str, plan: MeasurePlan, limits: Limits) -> Tried:
+        self._use.book.note(slot, "VERIFYING", detail="trial")
         outcome = self._use.measure(plan, TRIAL_LOCK_S)
         self._use.check()
         return outcome, judge_trial(outcome, limits)

@@ -17,9 +17,10 @@ from firmware_bridge.agent.book import DeploymentBook
 from firmware_bridge.agent.clock import Clock
 from firmware_bridge.agent.post import Post
 from firmware_bridge.agent.recovery import restore
-from firmware_bridge.agent.salvage import JOURNAL_NAME, open_journal
+from firmware_bridge.agent.salvage import open_journal
 from firmware_bridge.agent.settings import DEFAULT_STATE_DIR, read_places
-from firmware_bridge.slots import Slots
+from firmware_bridge.slots import SLOTS_NAME, Slots
+from firmware_bridge.store.journal import JOURNAL_NAME
 from firmware_bridge.wire.errors import BridgeError, LinkClosedError
 from firmware_bridge.wire.link import Link, Sink, WillSource
 from firmware_bridge.wire.topics import Topics
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Restore and print a line a slot; returns 0, 1 if it failed, 2 while a daemon is running."""
     state_dir, run_directory = read_places(arguments)
-    if not (state_dir / JOURNAL_NAME).exists():
+    if not any((state_dir / kept).exists() for kept in (JOURNAL_NAME, SLOTS_NAME)):
         print(NOTHING)
         return 0
     try:

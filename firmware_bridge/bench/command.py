@@ -34,6 +34,7 @@ from firmware_bridge.wire.messages import JobFailed
 MIB = 1024 * 1024
 NO_SENSOR_PAUSE_MS = 60_000
 INTERRUPTED = 130
+MISUSED = 2
 ENGINES = ("interpreter", "benchmark_model")
 _EPILOG = """\
 exit status: 0 measured (verdict ok, noisy, throttled or undervolt), 1 not measured, 2 wrong use.
@@ -98,7 +99,15 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Carries the command out; 0 if there are figures, 1 if there are none."""
+    """Carries the command out; 0 if there are figures, 1 if there are none, 2 without a file."""
+    for path in filter(None, (args.model, args.against)):
+        if not path.is_file():
+            print(
+                f"edgenas-device bench: expected a model file at {path}, got "
+                f"{'a folder' if path.is_dir() else 'none'}; check the path",
+                file=sys.stderr,
+            )
+            return MISUSED
     bench = _bench(args, os.environ)
     try:
         report = _report(args, bench)

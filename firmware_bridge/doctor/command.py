@@ -22,6 +22,7 @@ from firmware_bridge.doctor.finding import Finding, flaw
 from firmware_bridge.enroll_settings import read_environment
 from firmware_bridge.facts import Board, read_board
 from firmware_bridge.machine_lock import default_lock_path
+from firmware_bridge.store.journal import JOURNAL_NAME
 from firmware_bridge.wire.errors import BridgeError
 from firmware_bridge.wire.tls import TlsFiles
 
@@ -142,7 +143,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
     yield from _examine_board(patient)
     yield from _examine_storage(patient)
     yield software.check_service(software.read_service())
-    known_s = clock.known_time_s(clock.noted_time_s(patient.state_dir / "journal.sqlite"))
+    known_s = clock.known_time_s(clock.noted_time_s(patient.state_dir / JOURNAL_NAME))
     yield clock.check_clock(time.time(), known_s, clock.clock_synchronised())
     yield from _examine_broker(patient)
 

@@ -37,7 +37,18 @@ class JournalHeldError(StoreError):
 
 
 class JournalDamagedError(StoreError):
-    """The file is no database any more, or parts of it are not what they should be."""
+    """The file is no database any more, or parts of it are not what they should be.
+
+    Attributes:
+        found: What SQLite says of it.
+    """
+
+    def __init__(self, where: str, found: str) -> None:
+        self.found = found
+        super().__init__(
+            f"expected a whole journal{where}, got: {found}; "
+            "start the daemon, or run edgenas-device recover: a new journal is begun"
+        )
 
 
 class Database:
@@ -72,7 +83,7 @@ class Database:
         """Every page is read once, which takes milliseconds: the journal is small."""
         (found,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
-            raise JournalDamagedError(f"expected a whole journal at {path}, got: {found}")
+            raise JournalDamagedError(f" at {path}", found)
 
     def _create_or_check(self, path: Path) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -169,7 +180,7 @@ def _refused(error: sqlite3.Error | OSError) -> StoreError:
             f"expected the journal to take a change, got {text}; end the process that holds it"
         )
     if _is_damage(text):
-        return JournalDamagedError(f"expected a whole journal, got: {text}")
+        return JournalDamagedError("", text)
     unwritable = "readonly" in text or "Read-only" in text
     advice = "mount the disk writable" if unwritable else "free disk space"
     return StoreError(f"expected the journal to take a change, got {text}; {advice}")
@@ -181,7 +192,7 @@ def _is_damage(text: str) -> bool:
 
 def _unusable(path: Path, error: sqlite3.Error) -> StoreError:
     if _is_damage(str(error)):
-        return JournalDamagedError(f"expected a whole journal at {path}, got: {error}")
+        return JournalDamagedError(f" at {path}", str(error))
     return StoreError(
         f"expected a journal at {path}, got {error}; "
         "give the daemon a writable --state-dir on a disk with free space"

@@ -16,6 +16,7 @@ from firmware_bridge.store.slot_log import SlotLog
 from firmware_bridge.store.strikes import StrikeLog
 from firmware_bridge.wire.errors import StoreError
 
+JOURNAL_NAME = "journal.sqlite"  # in the state directory
 PROOF_BYTES = 16_384
 
 

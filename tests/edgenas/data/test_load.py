@@ -1,11 +1,14 @@
 """`load_data` as its users call it: names, sizes, seeds, and settings that make no sense."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.datasets import load_digits
 
 from edgenas.data import NAMES, DataNotFoundError, DataSettingError, ImageData, load_data
 from edgenas.data.digits import read_digits
@@ -27,6 +30,25 @@ def test_digits() -> None:
     for split in (data.train, data.search, test):
         shares = np.bincount(split.labels) / len(split)
         assert (np.abs(shares - 0.1) < 0.01).all()
+
+
+def test_digits_are_those_that_the_library_loads() -> None:
+    ours = read_digits()
+    images = np.concatenate([ours.train.images, ours.read_test().images])[..., 0]
+    theirs = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
+    assert sorted(i.tobytes() for i in images) == sorted(i.tobytes() for i in theirs)
+
+
+def test_a_package_without_its_digits_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgenas.data.digits._FILE", Path("moved"))
+    with pytest.raises(DataNotFoundError, match="scikit-learn, got no such file; install"):
+        read_digits()
+
+
+def test_digits_are_there_without_a_slow_import() -> None:
+    program = "import sys; from edgenas.data import load_data; load_data('digits')"
+    program += "; assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @settings(max_examples=10)

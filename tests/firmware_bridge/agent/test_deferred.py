@@ -36,7 +36,7 @@ def test_stand_ins_are_there_at_first_and_real_when_used() -> None:
     )
     assert done.returncode == 0, done.stderr
     loaded, kinds, late, kept, http = json.loads(done.stdout)
-    assert loaded == []
+    assert loaded == ([] if sys.version_info >= (3, 13) else ["ast"])  # inspect used it till then
     assert kinds == ["Module", "bytes", "BZ", "a.example", "tokenize"]
     assert late == []
     assert kept

@@ -208,7 +208,7 @@ def test_a_job_does_not_wait_for_the_machine_beyond_its_lifetime(
     start_board()
     ref = host.add(model)
     with MachineLock(tmp_path / "measure.lock").hold(0):
-        failure = failed(host, host.send_job(host.job(ref, ttl_ms=500)))
+        failure = failed(host, host.send_job(host.job(ref, ttl_ms=3000)))
     assert failure.code == "LOCKED"
     assert failure.retryable
     assert isinstance(host.result(host.send_job(host.job(ref))), Measurement)

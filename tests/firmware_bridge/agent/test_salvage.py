@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from firmware_bridge.agent.salvage import DAMAGED_NAME, open_journal
-from firmware_bridge.slots import Slots
+from firmware_bridge.slots import CURRENT, PREVIOUS, Slots
 from firmware_bridge.store.database import JournalDamagedError
 from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.memory import MemoryBroker
@@ -96,6 +96,61 @@ def test_the_model_stays_and_an_older_release_is_refused(
     assert isinstance(report, DeployReport)
     reborn.stop()
     assert report.code == "old_counter"
+
+
+def installed(folder: Path) -> Path:
+    """A device that runs one of its two bundles, and whose journal is damaged; the journal."""
+    slots = Slots(folder, folder / "run")
+    for counter, bundle in enumerate(("a" * 64, "b" * 64), start=1):
+        (folder / "model").write_bytes(bundle[:1].encode())
+        slots.install(bundle, {"model": folder / "model"}, b"no manifest")
+        slots.point("main", PREVIOUS if counter == 1 else CURRENT, bundle)
+    path = journal_with_a_slot(folder)
+    overwrite(path)
+    return path
+
+
+def check_kept(folder: Path) -> None:
+    with closing(Journal(folder / "journal.sqlite")) as journal:
+        row = journal.slots.get("main")
+        assert (row.committed, row.previous) == ("b" * 64, "a" * 64)
+    assert {entry.name for entry in (folder / "bundles").iterdir()} == {"a" * 64, "b" * 64}
+
+
+def test_a_power_cut_on_the_way_costs_no_bundle(tmp_path: Path) -> None:
+    (tmp_path / "counting").mkdir()
+    installed(tmp_path / "counting")
+    log = tmp_path / "moments"
+    assert recover(tmp_path / "counting", f"log:{log}").returncode == 0
+    moments = log.read_text().splitlines()
+    assert any("set aside" in moment for moment in moments)
+    assert any("move to journal.sqlite" in moment for moment in moments)
+    for moment in range(1, len(moments) + 1):
+        state = tmp_path / str(moment)
+        state.mkdir()
+        installed(state)
+        assert recover(state, f"kill:{moment}").returncode == -9
+        assert recover(state).returncode == 0
+        check_kept(state)
+
+
+def test_a_journal_that_is_gone_is_begun_anew_from_what_is_installed(tmp_path: Path) -> None:
+    installed(tmp_path).unlink()
+    (tmp_path / "journal.sqlite-wal").write_bytes(b"of the old one")
+    done = recover(tmp_path)
+    assert (done.returncode, "got none" in done.stdout) == (0, True)
+    check_kept(tmp_path)
+
+
+def test_nothing_is_made_up_where_nothing_was(tmp_path: Path) -> None:
+    assert "got none" not in recover(tmp_path).stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_journal_tells_what_to_do(tmp_path: Path) -> None:
+    overwrite(journal_with_a_slot(tmp_path))
+    with pytest.raises(JournalDamagedError, match="edgenas-device recover"):
+        Journal(tmp_path / "journal.sqlite")
 
 
 def test_recover_mends_it_ahead_of_the_daemon(tmp_path: Path) -> None:

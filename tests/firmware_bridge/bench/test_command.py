@@ -161,6 +161,19 @@ def test_a_file_that_is_no_model_gives_a_verdict_advice_and_status_1(
     )  # fmt: skip
 
 
+def test_a_file_that_is_not_there_is_a_mistake_of_the_caller(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    absent = str(tmp_path / "absent.tflite")
+    for words, got in (([absent], "none"), ([model, "--against", str(tmp_path)], "a folder")):
+        assert command.run(parser.parse_args(words)) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert f"got {got}; check the path" in told.err
+
+
 def test_a_board_that_cannot_measure_gives_a_code_and_status_1(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

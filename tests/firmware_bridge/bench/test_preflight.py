@@ -143,6 +143,32 @@ def test_load_of_others_on_the_pinned_cpus_counts(machine: Machine) -> None:
     assert unfit.obstacle == "busy"
 
 
+@pytest.mark.parametrize(
+    ("share", "obstacle", "watched_s"), [(0.02, None, 1.0), (0.08, None, 3.0), (0.2, "busy", 3.0)]
+)
+def test_an_idle_board_is_not_watched_to_the_end_and_a_doubtful_one_is(
+    machine: Machine, share: float, obstacle: str | None, watched_s: float
+) -> None:
+    def work(now: float) -> None:
+        machine.cpu_ticks((round(1000 * share * now), 1000 + round(1000 * (1 - share) * now)))
+
+    work(0.0)
+    machine.on_wait = work
+    unfit = check_load(plan(), machine.around())
+    assert (unfit.obstacle if unfit else None) == obstacle
+    assert machine.now == pytest.approx(watched_s)
+
+
+def test_load_that_comes_late_is_seen_on_a_doubtful_board(machine: Machine) -> None:
+    machine.cpu_ticks((0, 1000))
+    machine.on_wait = lambda now: machine.cpu_ticks(
+        (round(30 * now if now < 2 else 300 * (now - 1)), 1000 + round(300 * now))
+    )
+    unfit = check_load(plan(), machine.around())
+    assert unfit is not None
+    assert unfit.obstacle == "busy"
+
+
 def test_no_window_means_no_wait(machine: Machine) -> None:
     assert check_load(plan(quiet=Quiet(window_ms=0)), machine.around()) is None
     assert machine.now == 0
@@ -184,7 +210,7 @@ def test_a_board_that_never_becomes_quiet_is_busy_and_has_no_samples(
     assert isinstance(outcome, Measurement)
     assert outcome.verdict == "busy"
     assert outcome.legs == ()
-    assert next(readings).busy_s == 6.0  # three windows of two readings each
+    assert next(readings).busy_s == 12.0  # three windows of four readings each
 
 
 def test_a_board_without_memory_fails_the_job_for_now(machine: Machine, tmp_path: Path) -> None:

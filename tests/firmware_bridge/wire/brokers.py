@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-START_DEADLINE_S = 20.0
+START_DEADLINE_S = 60.0  # of a machine that is busy with other things
 STOP_DEADLINE_S = 20.0
 PROJECT = Path(__file__).resolve().parents[3]
 

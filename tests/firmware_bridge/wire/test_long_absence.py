@@ -15,6 +15,7 @@ from tests.firmware_bridge.wire.brokers import START, free_port
 WAIT_S = 60.0
 ATTEMPTS = 800  # with pauses of 60 s on average, as real ones are: half a day
 MESSAGES = 40
+SOME_FILES = 20  # an attempt under way has a few; a leak would be one for each of the attempts
 
 
 class Watcher:
@@ -42,6 +43,11 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+def own_threads() -> int:
+    """Only the link's: other tests' threads may still be on their way out."""
+    return sum("patient" in thread.name for thread in threading.enumerate())
+
+
 @pytest.mark.parametrize("kind", sorted(START))
 def test_half_a_day_without_a_broker(kind: str, tmp_path: Path) -> None:
     watcher, port = Watcher(), free_port()
@@ -52,15 +58,15 @@ def test_half_a_day_without_a_broker(kind: str, tmp_path: Path) -> None:
     try:
         with watcher.changed:
             assert watcher.changed.wait_for(lambda: watcher.attempts >= 20, WAIT_S)
-        files, threads = open_files(), threading.active_count()
+        files = open_files()
         for number in range(MESSAGES):
             link.publish(f"echo/{number}", str(number).encode())
             link.publish("echo/fleeting", b"lost", qos=0)
         with watcher.changed:
             assert watcher.changed.wait_for(lambda: watcher.attempts >= ATTEMPTS, WAIT_S)
         assert len(link.outgoing) == MESSAGES
-        assert threading.active_count() == threads
-        assert open_files() <= files + 2  # an attempt under way has a socket and a selector
+        assert own_threads() == 1
+        assert open_files() <= files + SOME_FILES
         broker = START[kind](tmp_path, None, port)
         try:
             with watcher.changed:
