@@ -201,7 +201,9 @@ def test_cpus_that_do_not_exist_are_named(model_path: Path) -> None:
 
 def test_a_cancelled_measurement_ends_and_says_so(slow_path: Path) -> None:
     polls = itertools.count()
-    outcome = measure(brisk(slow_path), cancelled=lambda: next(polls) >= 3)
+    outcome = measure(
+        brisk(slow_path, memory_cap_bytes=1024 * MIB), cancelled=lambda: next(polls) >= 3
+    )
     assert failure_of(outcome)[0] == "CANCELLED"
 
 
