@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ai_edge_quantizer import quantizer, recipe
 
 from edgenas.export.errors import ConversionError
-from edgenas.export.graph import Constant, Graph, GraphOp, read_graph, with_constants
+from edgenas.export.graph import Constant, Graph, GraphOp, packed, read_graph
 from edgenas.model.quant import nudged_range
 from edgenas.model.subnet import Subnet
 from edgenas.space.layers import INPUT, Layer
@@ -70,14 +70,14 @@ def _run_quantizer(path: Path, given: dict[str, dict[str, npt.NDArray[np.float64
 def _with_trained_weights(model: bytes, subnet: Subnet) -> bytes:
     """The file with the trained codes, scales and biases of layers that have such."""
     if not subnet.trained_codes:
-        return model
+        return packed(model, {})
     ops = [op for op in read_graph(model).ops if op.kind != "RESHAPE"]
     constants: dict[int, Constant] = {}
     for op, layer in zip(ops, subnet.layers, strict=True):
         if layer.name in subnet.trained_codes:
             weight, bias = op.inputs[1:3]
             constants[weight], constants[bias] = layer_constants(subnet, layer)
-    return with_constants(model, constants)
+    return packed(model, constants)
 
 
 def layer_constants(subnet: Subnet, layer: Layer) -> tuple[Constant, Constant]:

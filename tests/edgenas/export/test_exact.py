@@ -2,11 +2,13 @@
 
 from collections import Counter
 
+import flatbuffers
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert import schema_py_generated as schema
 
-from edgenas.export.graph import read_graph
+from edgenas.export.graph import Graph, packed, read_graph
 from edgenas.export.onnx_writer import onnx_model
 from edgenas.export.parity import check_graph, compare, measure_parity, twin_codes
 from edgenas.export.run_bytes import accuracy, run_codes
@@ -173,6 +175,29 @@ def test_the_file_is_the_layer_list(grey: Trained) -> None:
     first = graph.tensors[graph.inputs[0]]
     assert first.zero.tolist() == [-128]  # the code of a pixel is pixel - 128
     assert first.scale.tolist() == [float(np.float32(1 / 255))]
+
+
+def test_what_repeats_is_written_once(grey: Trained) -> None:
+    subnet = _subnet(grey.net, grey.space.largest(), grey.images[:64])
+    model = int8_bytes(subnet)
+    parsed = schema.ModelT.InitFromPackedBuf(model, 0)
+    builder = flatbuffers.Builder(len(model))
+    builder.Finish(parsed.Pack(builder), b"TFL3")
+    plain = bytes(builder.Output())
+    assert len(model) < 0.9 * len(plain)
+    assert _fields(read_graph(model)) == _fields(read_graph(plain))
+    assert _fields(read_graph(packed(plain, {}))) == _fields(read_graph(plain))
+    codes = to_codes(grey.unseen, subnet.arch.resolution)
+    assert np.array_equal(run_codes(model, codes), run_codes(plain, codes))
+
+
+def _fields(graph: Graph) -> list[object]:
+    tensors = [
+        (t.name, t.dtype, t.shape, t.scale.tolist(), t.zero.tolist(), np.ravel(t.constant).tolist())
+        for t in graph.tensors
+        if t.constant is not None
+    ]
+    return [graph.ops, graph.inputs, graph.outputs, len(graph.tensors), tensors]
 
 
 def test_onnx_holds_no_padding(grey: Trained) -> None:

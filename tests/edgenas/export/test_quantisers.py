@@ -12,7 +12,7 @@ import torch
 from edgenas.data.digits import read_digits
 from edgenas.export.errors import ParityError
 from edgenas.export.exporter import Exporter
-from edgenas.export.graph import Constant, Graph, read_graph, with_constants
+from edgenas.export.graph import Constant, Graph, packed, read_graph
 from edgenas.export.parity import check_graph, measure_parity
 from edgenas.export.quantise import match_layers
 from edgenas.model.images import to_codes
@@ -158,7 +158,7 @@ def test_another_weight_code_is_noticed(exporter: Exporter) -> None:
     assert tensor.constant is not None
     value = tensor.constant.astype(np.int8)
     value.flat[0] ^= 1
-    changed = with_constants(model, {index: Constant(value, tensor.scale)})
+    changed = packed(model, {index: Constant(value, tensor.scale)})
     with pytest.raises(ParityError, match="layer stem: expected the trained weights"):
         check_graph(changed, subnet)
 
