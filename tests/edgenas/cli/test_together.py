@@ -10,6 +10,8 @@ from edgenas.campaign.rundir import RunDir
 from edgenas.train.checkpoint import load_checkpoint
 from edgenas.train.loop import read_metrics
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
 ROOT = Path(__file__).parents[3]
 GENEROUS_S = 300.0
 

@@ -65,6 +65,8 @@ def test_killed(tmp_path: Path, long: Checkpoint) -> None:
     assert _steps(tmp_path) == list(range(1, long.steps + 1))
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_killed_again_and_again_with_everything_that_remembers(tmp_path: Path) -> None:
     unbroken = run(tmp_path / "unbroken", RICH.override(checkpoint_every=4))
     folder, rng = tmp_path / "killed", random.Random(7)
