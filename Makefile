@@ -4,12 +4,12 @@ PYTEST_FLAGS ?=
 DEVICES_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint types unit format clean test-survival test-training test-devices deb test-packaging test-amd64 test-arm64 test-armhf test-vm
+.PHONY: help venv demo test lint types unit format clean test-survival test-long test-devices deb test-packaging test-amd64 test-arm64 test-armhf test-vm
 
 help:
 	@echo 'make demo    train, measure, search, export and roll out on this machine (DEMO_FLAGS="--quick")'
 	@echo 'make test    lint + types + unit'
-	@echo 'make test-training  processes that train together, and a run killed again and again (minutes)'
+	@echo 'make test-long  the longest of a plain run: processes that train together, a run killed again and again, the demo'
 	@echo 'make test-survival  every fault against the real daemon, on every broker that is installed (half an hour)'
 	@echo 'make test-devices  the device suite in environments like those of boards (DEVICES_FLAGS="3.11-tflite-runtime")'
 	@echo 'make lint    ruff, formatting included'
@@ -35,9 +35,9 @@ test: lint types unit
 test-survival: venv
 	$(BIN)/pytest -m "survival or not survival" tests/survival $(PYTEST_FLAGS)
 
-# Minutes: what a plain run leaves out of training.
-test-training: venv
-	$(BIN)/pytest -m long tests/edgenas $(PYTEST_FLAGS)
+# Minutes: what a plain run leaves out.
+test-long: venv
+	$(BIN)/pytest -m long $(PYTEST_FLAGS)
 
 # Minutes: builds the wheel and runs the device suite on Python 3.10 to 3.13, with each runtime.
 test-devices: venv

@@ -61,7 +61,7 @@ def test_a_demo_that_is_repeated_does_nothing_again(run: RunDir, edgenas: Comman
     assert [d.shipped for d in again.devices] == [d.shipped for d in report.devices]
 
 
-@pytest.mark.slow
+@pytest.mark.long  # .ci/run does the same beside the tests
 @pytest.mark.timeout(300)
 def test_the_quick_demo_as_a_command(edgenas: Commands, trained: Path) -> None:
     with edgenas.start("demo", "--quick", "--epochs", "2", "--out", "demo") as child:
