@@ -36,7 +36,7 @@ from edgenas.campaign.scoring import Scorer
 from edgenas.campaign.training import TrainOptions, scorer_of, train_run
 from edgenas.cli.display import Display
 from edgenas.search.trial import Trial
-from edgenas.train.loop import read_metrics, training_seconds
+from edgenas.train.loop import read_metrics, training_core_hours
 from firmware_bridge.wire.levels import LEVELS
 
 SEED = 0
@@ -100,17 +100,17 @@ def main() -> None:
         ]
         tested = Tested(data, kept)
         duels = [_duel(quarry, subnet, scorer, tested) for quarry, subnet, _ in hunts]
-    seconds = training_seconds(read_metrics(run.path), checkpoint.recipe.batch)
+    hours = training_core_hours(read_metrics(run.path))
     space = checkpoint.space
     raw = {
         "recipe": asdict(checkpoint.recipe),
         "checkpoint": checkpoint.digest(),
-        "training_seconds": seconds,
+        "training_core_hours": hours,
         "subnets": space.size(),
         "duels": [asdict(duel) for duel in duels],
         "trials": {quarry.name: [_trial(t) for t in trials] for quarry, _, trials in hunts},
     }
-    figures = [*(f for duel in duels for f in duel_figures(duel)), _time(seconds)]
+    figures = [*(f for duel in duels for f in duel_figures(duel)), _time(hours)]
     seeds = {"training": SEED, "search": SEED}
     write_result("cifar10_vs_mlperf_tiny", figures, seeds, raw, options.results)
 
@@ -163,8 +163,8 @@ def duel_figures(duel: Duel) -> list[Figure]:
     ]
 
 
-def _time(seconds: float) -> Figure:
-    return Figure("training time", seconds / 60, "min", 240.0, "<=")
+def _time(core_hours: float) -> Figure:
+    return Figure("training, two cores", core_hours / 2, "h", 4.0, "<=")
 
 
 def _trial(trial: Trial) -> dict[str, Any]:

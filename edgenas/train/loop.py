@@ -43,7 +43,12 @@ from edgenas.train.judging import at_most, subnet_loss
 from edgenas.train.keeping import check_same_run
 from edgenas.train.keeping_together import keeper_of
 from edgenas.train.losses import label_loss
-from edgenas.train.metrics import StepReport, read_metrics, training_seconds
+from edgenas.train.metrics import (
+    StepReport,
+    read_metrics,
+    training_core_hours,
+    training_seconds,
+)
 from edgenas.train.objective import Lesson, Objective
 from edgenas.train.observing import observe_ranges
 from edgenas.train.optimisers import set_pace
@@ -53,7 +58,14 @@ from edgenas.train.samplers import build_sampler, row_scores
 from edgenas.train.sorting import mover, sort_channels
 from edgenas.train.state import State, Task, teachers_of
 
-__all__ = ["StepReport", "TrainingDivergedError", "read_metrics", "train", "training_seconds"]
+__all__ = [
+    "StepReport",
+    "TrainingDivergedError",
+    "read_metrics",
+    "train",
+    "training_core_hours",
+    "training_seconds",
+]
 
 
 def train(
@@ -138,7 +150,8 @@ class _Run:
 
     def advance(self) -> StepReport:
         """Run one optimiser step."""
-        state, began, self._whole = self.state, time.perf_counter(), False
+        state, self._whole = self.state, False
+        began, began_cpu = time.perf_counter(), time.process_time()
         self._prepare()
         ranges = state.net.ranges.clone()
         trained = self._train_subnets()
@@ -148,7 +161,8 @@ class _Run:
         else:
             self._tell(trained)
         state.step, self._whole = state.step + 1, True
-        return self._report(trained, skipped, time.perf_counter() - began)
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+        return self._report(trained, skipped, seconds, cpu_s)
 
     def _prepare(self) -> None:
         """What is due before the step: first ranges, sorted channels, the rate."""
@@ -246,7 +260,9 @@ class _Run:
             rows, scores = (self.peers.whole(torch.from_numpy(own)) for own in self._row_scores)
             state.sampler.rows.tell(rows.numpy(), scores.numpy())
 
-    def _report(self, trained: list[Trained], skipped: bool, seconds: float) -> StepReport:
+    def _report(
+        self, trained: list[Trained], skipped: bool, seconds: float, cpu_s: float
+    ) -> StepReport:
         step, rate = self.state.step, self.state.optimiser.param_groups[0]["lr"]
         return StepReport(
             step=step,
@@ -258,6 +274,7 @@ class _Run:
             loss_random=_mean_loss(trained, "other"),
             images_per_s=self.recipe.batch / seconds,
             skipped=skipped,
+            cpu_s=cpu_s,
         )
 
     # --- between steps -------------------------------------------------------------------------

@@ -7,6 +7,7 @@ the same is `edgenas.train.events`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class StepReport:
         loss_random: mean over all other subnets.
         images_per_s: images of the batch over the wall time of the step.
         skipped: the step was not taken, for its loss or gradient was unusable.
+        cpu_s: processor time of this process in the step, seconds over all its threads; NaN in
+            files of before it was written down.
     """
 
     step: int
@@ -41,6 +44,7 @@ class StepReport:
     loss_random: float
     images_per_s: float
     skipped: bool
+    cpu_s: float = math.nan
 
 
 def append_metrics(folder: Path, report: StepReport) -> None:
@@ -81,3 +85,8 @@ def cut_metrics(folder: Path, step: int) -> None:
 def training_seconds(reports: Sequence[StepReport], batch: int) -> float:
     """Wall time of the recorded steps; time between a kill and the resumption does not count."""
     return sum(batch / report.images_per_s for report in reports)
+
+
+def training_core_hours(reports: Sequence[StepReport]) -> float:
+    """Processor time of the recorded steps, hours: what a budget counts where cores are shared."""
+    return sum(report.cpu_s for report in reports) / 3600

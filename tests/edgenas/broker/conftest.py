@@ -13,6 +13,7 @@ import pytest
 
 from edgenas.broker import BrokerThread
 from tests.edgenas.broker.peers import VERSIONS, WAIT_S
+from tests.firmware_bridge.wire.brokers import free_port
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
 
@@ -35,12 +36,6 @@ class RunningBroker:
     embedded: bool
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -52,7 +47,7 @@ def _answers(port: int) -> bool:
 def _mosquitto(folder: Path) -> Iterator[RunningBroker]:
     if MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
-    port = _free_port()
+    port = free_port()
     config = folder / "mosquitto.conf"
     config.write_text(_MOSQUITTO_CONFIG.format(port=port))
     with subprocess.Popen([MOSQUITTO, "-c", str(config)]) as process:

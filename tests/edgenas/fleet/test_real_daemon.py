@@ -5,7 +5,6 @@ Skipped where no TFLite runtime is installed; on mosquitto skipped where that is
 
 import importlib.util
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from firmware_bridge.wire.mqtt import MqttLink
 from firmware_bridge.wire.release import Role, Target
 from firmware_bridge.wire.values import BlobRef, new_id
 from tests.edgenas.fleet.conftest import eventually, outcome_of
+from tests.firmware_bridge.wire.brokers import free_port
 
 WAIT_S = 60.0  # a safety net: children import a runtime on a machine that may be busy
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
@@ -57,9 +57,7 @@ def broker_url(
 
 
 def _mosquitto(program: str, folder: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     config = folder / "mosquitto.conf"
     config.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"

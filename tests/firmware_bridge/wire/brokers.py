@@ -5,12 +5,14 @@ in ``START`` that takes a folder and limits, and returns a :class:`BrokerProcess
 """
 
 import importlib.util
+import random
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import pytest
 START_DEADLINE_S = 60.0  # of a machine that is busy with other things
 STOP_DEADLINE_S = 20.0
 PROJECT = Path(__file__).resolve().parents[3]
+OUTGOING_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 @dataclass
@@ -83,10 +86,13 @@ START: dict[str, Callable[[Path, int | None, int], BrokerProcess]] = {
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port on which nobody listens, and which no outgoing connection is given as its own."""
+    first_outgoing = int(OUTGOING_PORTS.read_text().split()[0])
+    while True:
+        port = random.randrange(first_outgoing // 2, first_outgoing)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _listening(broker: BrokerProcess, log: Path) -> BrokerProcess:

@@ -164,6 +164,28 @@ def test_an_unreachable_broker_is_named_with_the_reason(
     assert "check" in str(caught.value)
 
 
+def test_a_port_joined_to_itself_is_let_go_of_at_once(
+    tmp_path: Path, cleanup: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, connect = free_port(), socket.create_connection
+    listening = threading.Event()
+
+    def unlucky(address: tuple[str, int], timeout: float, **_: object) -> socket.socket:
+        chosen = None if listening.is_set() else address  # what the kernel chooses now and then
+        return connect(address, timeout, source_address=chosen)
+
+    monkeypatch.setattr("paho.mqtt.client.socket.create_connection", unlucky)
+    link, seen = opened(cleanup, f"mqtt://127.0.0.1:{port}")
+    seen.wait_for(lambda _: len(seen.disconnected()) >= 3)
+    assert {"joined to itself" in event.reason for event in seen.disconnected()} == {True}
+    with pytest.raises(BrokerUnreachableError, match="check the port"):
+        link.wait_connected(0)
+    listening.set()
+    seen.wait_for(lambda _: "joined" not in seen.disconnected()[-1].reason)  # the last such is gone
+    cleanup.callback(start_mosquitto(tmp_path, None, port).stop)
+    check_echo(link, seen)
+
+
 def test_a_silent_server_is_given_up_on(
     cleanup: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
