@@ -9,7 +9,12 @@ import pytest
 from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget
 from edgenas.search.errors import ForeignTrialError
+from edgenas.search.genetic import AgingSearch, NsgaSearch
+from edgenas.search.inner import InnerSettings
+from edgenas.search.limited import OfaSearch, SposSearch
+from edgenas.search.linas import LinasSettings
 from edgenas.search.searcher import Searcher
+from edgenas.search.surrogate import SurrogateSettings
 from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space import PRESETS, Arch, ArchSpace, StageSpace
 from tests.edgenas.search.analytic import DEVICE, DIGITS, outcome
@@ -19,13 +24,25 @@ LIMITS = Budget(latency_p95_ms=0.8, peak_memory_bytes=60_000, reason="test")
 Make = Callable[..., Searcher]
 
 
+# Less thorough than by default, so that the suite is quick; what is promised does not depend on it.
+QUICK: dict[str, dict[str, object]] = {
+    "surrogate": {"settings": SurrogateSettings(first=10, inner=InnerSettings(16, 4))},
+    "linas": {"settings": LinasSettings(population=12, generations=4)},
+    "nsga2": {"settings": replace(NsgaSearch.settings, population=12)},
+    "regularised": {"settings": replace(AgingSearch.settings, population=12, sample=4)},
+    "ofa": {"settings": replace(OfaSearch.settings, first=10, population=16, generations=4)},
+    "spos": {"settings": replace(SposSearch.settings, first=10)},
+}
+
+
 @pytest.fixture(params=sorted(SEARCHERS))
 def make(request: pytest.FixtureRequest) -> Make:
     """Build the searcher under test."""
-    kind = SEARCHERS[request.param]
+    kind: Callable[..., Searcher] = SEARCHERS[request.param]
+    quick = QUICK.get(request.param, {})
 
     def build(space: ArchSpace = DIGITS, seed: int = 3, budget: Budget | None = LIMITS) -> Searcher:
-        return kind(space, device=DEVICE, seed=seed, budget=budget)
+        return kind(space, device=DEVICE, seed=seed, budget=budget, **quick)
 
     return build
 
@@ -58,7 +75,7 @@ def ids(archs: Sequence[Arch]) -> list[str]:
 
 
 def test_the_registry_names_each_searcher_as_it_names_itself() -> None:
-    assert {"random", "evolution"} == set(SEARCHERS)
+    assert set(SEARCHERS) == {"random", "evolution"} | set(QUICK)
     assert all(SEARCHERS[name].name == name for name in SEARCHERS)
 
 

@@ -1,0 +1,178 @@
+"""The learning library, behind functions: the only place in the search that imports it.
+
+It takes a second to import, which a command that only reads a study should not pay; hence the
+imports inside the functions. Which rows and targets to fit is left to the models of
+`edgenas.search.cost_model` and `edgenas.search.accuracy_model`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from edgenas.search.features import Rows
+
+TUNING_ROWS = 200  # a Gaussian process tunes its kernel on at most as many: the cost is cubic
+_FOLDS = 5
+
+
+class Regressor(Protocol):
+    """A fitted model."""
+
+    def predict(self, rows: Rows) -> Rows:
+        """One prediction a row."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Coefficients without a constant."""
+
+    slopes: Rows
+
+    def predict(self, rows: Rows) -> Rows:
+        """One prediction a row."""
+        result: Rows = rows @ self.slopes
+        return result
+
+
+@dataclass(frozen=True)
+class Process:
+    """A Gaussian process on standardised targets.
+
+    Attributes:
+        mean: of the targets.
+        scale: their standard deviation, 1 if they are all alike.
+        model: the fitted process.
+    """
+
+    mean: float
+    scale: float
+    model: Any
+
+    def predict(self, rows: Rows) -> Rows:
+        """One prediction a row."""
+        result: Rows = self.mean + self.scale * self.model.predict(rows)
+        return result
+
+    def spread(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Prediction and its standard deviation for a new measurement, one a row."""
+        mean, deviation = self.model.predict(rows, return_std=True)
+        return self.mean + self.scale * mean, self.scale * deviation
+
+
+def fit_positive(rows: Rows, targets: Rows, weights: Rows) -> Linear:
+    """Least squares with coefficients >= 0 and no constant (Lawson and Hanson 1974).
+
+    Args:
+        rows: what the targets add up from.  [n, columns]
+        targets: one a row.
+        weights: positive, one a row.
+    """
+    from sklearn.linear_model import LinearRegression
+
+    scale = np.maximum(rows.max(axis=0), 1e-12)
+    root = np.sqrt(weights)
+    model = LinearRegression(positive=True, fit_intercept=False)
+    model.fit(rows / scale * root[:, None], targets * root)
+    return Linear(np.asarray(model.coef_, dtype=np.float64) / scale)
+
+
+def fit_process(rows: Rows, targets: Rows, weights: Rows | None = None) -> Process:
+    """A Gaussian process: constant x Matérn-5/2 with one length scale, plus noise.
+
+    Beyond `TUNING_ROWS` rows the kernel is tuned on evenly spaced ones and then used for all.
+
+    Args:
+        rows: standardised.  [n, columns]
+        targets: one a row.
+        weights: share of its trust that a row has, above 0 to 1; None trusts all alike.
+    """
+    from sklearn.gaussian_process import GaussianProcessRegressor
+
+    mean, scale = float(np.mean(targets)), float(np.std(targets))
+    scale = scale if scale > 1e-12 else 1.0
+    standard = (targets - mean) / scale
+    doubt = np.zeros(len(rows)) if weights is None else _TRUST * (1.0 / weights - 1.0)
+    chosen = np.unique(np.linspace(0, len(rows) - 1, TUNING_ROWS).astype(int))
+    kernel: Any = _kernel(rows.shape[1])
+    model = GaussianProcessRegressor(kernel, alpha=1e-8 + doubt[chosen])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a bound of the kernel that is reached is no mistake
+        model.fit(rows[chosen], standard[chosen])
+        if len(chosen) < len(rows):
+            model = GaussianProcessRegressor(model.kernel_, alpha=1e-8 + doubt, optimizer=None)
+            model.fit(rows, standard)
+    return Process(mean, scale, model)
+
+
+_TRUST = 0.1  # noise (variance of standardised targets) that a row trusted by half adds
+
+
+def _kernel(columns: int) -> Any:
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    reach = float(np.sqrt(columns))
+    smooth = Matern(2 * reach, (0.1 * reach, 60 * reach), nu=2.5)
+    return ConstantKernel(1.0, (1e-2, 1e3)) * smooth + WhiteKernel(0.05, (1e-5, 1.0))
+
+
+def fit_best(rows: Rows, targets: Rows) -> Regressor:
+    """Ridge regression or a support vector machine, whichever errs less when cross-validated.
+
+    The predictor of LINAS (Cummings et al. 2022), judged by the mean absolute percentage error.
+    """
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVR
+
+    mean, scale = float(np.mean(targets)), float(np.std(targets)) or 1.0
+    standard = (targets - mean) / scale
+    makers = [make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 1, 5)))]
+    makers += [make_pipeline(StandardScaler(), SVR(C=c, epsilon=0.0)) for c in (1.0, 10.0, 100.0)]
+    if len(rows) < 2 * _FOLDS:
+        best = makers[0]
+    else:
+        folds = KFold(_FOLDS)
+        errors = [
+            np.mean(abs(cross_val_predict(m, rows, standard, cv=folds) - standard) * scale
+                    / np.maximum(abs(targets), 1e-12))
+            for m in makers
+        ]  # fmt: skip
+        best = makers[int(np.argmin(errors))]
+    best.fit(rows, standard)
+    return _Scaled(mean, scale, best)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    mean: float
+    scale: float
+    model: Any
+
+    def predict(self, rows: Rows) -> Rows:
+        result: Rows = self.mean + self.scale * self.model.predict(rows)
+        return result
+
+
+def fit_failures(rows: Rows, failed: Sequence[bool]) -> Regressor:
+    """Probability that a network gives no figures (logistic regression)."""
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1.0, max_iter=500)
+    model.fit(rows, np.array(failed, dtype=int))
+    return _Probability(model)
+
+
+@dataclass(frozen=True)
+class _Probability:
+    model: Any
+
+    def predict(self, rows: Rows) -> Rows:
+        result: Rows = self.model.predict_proba(rows)[:, 1]
+        return result
