@@ -27,11 +27,11 @@ class AccuracyModel:
 
     def predict(self, archs: Sequence[Arch]) -> Rows:
         """Expected accuracy of each, as a fraction."""
-        return _accuracy(self.process.predict(accuracy_rows(self.features, archs)))
+        return _accuracy(self.process.predict(self.features.choices(archs)))
 
     def optimistic(self, archs: Sequence[Arch], deviations: float = 1.0) -> Rows:
         """Accuracy of each that lies so many standard deviations above the expected one."""
-        mean, deviation = self.process.spread(accuracy_rows(self.features, archs))
+        mean, deviation = self.process.spread(self.features.choices(archs))
         return _accuracy(mean + deviations * deviation)
 
 
@@ -46,12 +46,7 @@ def learn_accuracy(
         accuracies: fractions, one an architecture.
     """
     goodness = -np.log(1.0 - np.array(accuracies, dtype=np.float64) + _ERROR_FLOOR)
-    return AccuracyModel(features, fit_process(accuracy_rows(features, archs), goodness))
-
-
-def accuracy_rows(features: Features, archs: Sequence[Arch]) -> Rows:
-    """Masked choices."""
-    return features.choices(archs)
+    return AccuracyModel(features, fit_process(features.choices(archs), goodness))
 
 
 def _accuracy(goodness: Rows) -> Rows:

@@ -40,7 +40,7 @@ class CostModel:
         features: rows of numbers of the space.
         columns: which sums the prior adds up.
         prior: cost of one unit of each.
-        correction: relative error of the prior.
+        correction: logarithm of what the prior has to be multiplied by.
         floor: no prediction is below it: half the least that was measured.
     """
 
@@ -52,15 +52,17 @@ class CostModel:
 
     def predict(self, archs: Sequence[Arch]) -> Rows:
         """Expected cost of each."""
-        return self.spread(archs)[0]
+        error = self.correction.predict(self.features.choices(archs))
+        return self._corrected(archs, error)
 
     def spread(self, archs: Sequence[Arch]) -> tuple[Rows, Rows]:
         """Expected cost of each, and the relative standard deviation of a new measurement."""
-        prior = self.prior.predict(self.features.costs(archs)[:, self.columns])
-        rows = correction_rows(self.features, archs)
-        error, deviation = self.correction.spread(rows)
-        expected = np.maximum(prior * np.exp(error), self.floor)
-        return expected, np.maximum(deviation, _SPREAD_FLOOR)
+        error, deviation = self.correction.spread(self.features.choices(archs))
+        return self._corrected(archs, error), np.maximum(deviation, _SPREAD_FLOOR)
+
+    def _corrected(self, archs: Sequence[Arch], error: Rows) -> Rows:
+        prior = self.prior.predict(self.features.costs(archs)[:, list(self.columns)])
+        return np.maximum(prior * np.exp(error), self.floor)
 
 
 def learn_cost(
@@ -78,13 +80,8 @@ def learn_cost(
     rows = features.costs(archs)[:, list(columns)]
     prior, trust = fit_one_sided(rows, target)
     error = np.log(target / np.maximum(prior.predict(rows), 1e-3 * target))
-    correction = fit_process(correction_rows(features, archs), error, trust)
+    correction = fit_process(features.choices(archs), error, trust)
     return CostModel(features, tuple(columns), prior, correction, 0.5 * float(target.min()))
-
-
-def correction_rows(features: Features, archs: Sequence[Arch]) -> Rows:
-    """Masked choices."""
-    return features.choices(archs)
 
 
 def fit_one_sided(rows: Rows, costs: Rows) -> tuple[Linear, Rows]:

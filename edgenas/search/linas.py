@@ -24,6 +24,9 @@ from edgenas.search.rounds import Knowledge, Pace, RoundSearch
 from edgenas.search.searcher import TRIES
 from edgenas.space import Arch, ArchSpace
 
+_OBJECTIVES = 2  # accuracy and latency; memory is a limit only
+_LAG = 2  # results at the end of a round that the next one does not wait for
+
 
 @dataclass(frozen=True, slots=True)
 class LinasSettings:
@@ -68,7 +71,7 @@ class LinasSearch(RoundSearch[LinasPlan]):
     ) -> None:
         """As `Searcher`; `settings` says how the iteration proceeds."""
         self.settings = settings if settings is not None else LinasSettings()
-        pace = Pace(self.settings.population, self.settings.population, lag=0)
+        pace = Pace(self.settings.population, self.settings.population, _LAG)
         super().__init__(space, device=device, seed=seed, budget=budget, pace=pace)
         self._features = Features(space)
 
@@ -80,7 +83,7 @@ class LinasSearch(RoundSearch[LinasPlan]):
             return LinasPlan()
         rows = self._features.choices(knowledge.archs)
         points = np.array([objectives(outcome) for _, outcome in knowledge.found])
-        models = [fit_best(rows, column) for column in points[:, : len(_LOADS)].T]
+        models = [fit_best(rows, column) for column in points[:, :_OBJECTIVES].T]
 
         def score(archs: Sequence[Arch]) -> tuple[Rows, Rows]:
             seen = self._features.choices(archs)
@@ -104,6 +107,3 @@ class LinasSearch(RoundSearch[LinasPlan]):
         if attempt == 0 and new:
             return new[0]
         return self.space.mutate(plan.pool[rng.randrange(len(plan.pool))], rng)
-
-
-_LOADS = ("accuracy", "latency")  # the objectives that are searched

@@ -8,7 +8,8 @@ imports inside the functions. Which rows and targets to fit is left to the model
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +19,21 @@ from edgenas.search.features import Rows
 
 TUNING_ROWS = 200  # a Gaussian process tunes its kernel on at most as many: the cost is cubic
 _FOLDS = 5
+_TRUST = 0.1  # noise (variance of standardised targets) that a row trusted by half adds
+
+
+@contextmanager
+def frugal() -> Iterator[None]:
+    """Fit on one core and without the library's checks of rows that come from `Features`.
+
+    The matrices are too small for several cores to help, and devices of the same machine may be
+    waiting for a quiet one.
+    """
+    from sklearn import config_context
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), config_context(assume_finite=True, skip_parameter_validation=True):
+        yield
 
 
 class Regressor(Protocol):
@@ -109,9 +125,6 @@ def fit_process(rows: Rows, targets: Rows, weights: Rows | None = None) -> Proce
     return Process(mean, scale, model)
 
 
-_TRUST = 0.1  # noise (variance of standardised targets) that a row trusted by half adds
-
-
 def _kernel(columns: int) -> Any:
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
@@ -124,29 +137,34 @@ def fit_best(rows: Rows, targets: Rows) -> Regressor:
     """Ridge regression or a support vector machine, whichever errs less when cross-validated.
 
     The predictor of LINAS (Cummings et al. 2022), judged by the mean absolute percentage error.
+
+    Args:
+        rows: standardised.  [n, columns]
+        targets: one a row.
     """
-    from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import KFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.linear_model import Ridge
     from sklearn.svm import SVR
 
     mean, scale = float(np.mean(targets)), float(np.std(targets)) or 1.0
     standard = (targets - mean) / scale
-    makers = [make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 1, 5)))]
-    makers += [make_pipeline(StandardScaler(), SVR(C=c, epsilon=0.0)) for c in (1.0, 10.0, 100.0)]
-    if len(rows) < 2 * _FOLDS:
-        best = makers[0]
-    else:
-        folds = KFold(_FOLDS)
-        errors = [
-            np.mean(abs(cross_val_predict(m, rows, standard, cv=folds) - standard) * scale
-                    / np.maximum(abs(targets), 1e-12))
-            for m in makers
-        ]  # fmt: skip
-        best = makers[int(np.argmin(errors))]
+    models = [Ridge(alpha) for alpha in (0.1, 1.0, 10.0)]
+    models += [SVR(C=c, epsilon=0.0) for c in (1.0, 10.0, 100.0)]
+    doubt = scale / np.maximum(abs(targets), 1e-12)
+    errors = [_held_out_error(model, rows, standard, doubt) for model in models]
+    best = models[int(np.argmin(errors))]
     best.fit(rows, standard)
     return _Scaled(mean, scale, best)
+
+
+def _held_out_error(model: Any, rows: Rows, targets: Rows, weights: Rows) -> float:
+    """Mean weighted absolute error over rows that were left out in turn."""
+    fold = np.arange(len(rows)) % _FOLDS
+    error = np.zeros(len(rows))
+    for left_out in range(_FOLDS):
+        learnt, asked = fold != left_out, fold == left_out
+        model.fit(rows[learnt], targets[learnt])
+        error[asked] = abs(model.predict(rows[asked]) - targets[asked])
+    return float(np.mean(error * weights))
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from edgenas.search.budget import Budget
 from edgenas.search.front import measured
+from edgenas.search.regressors import frugal
 from edgenas.search.searcher import Searcher
 from edgenas.search.trial import Outcome, Trial
 from edgenas.space import Arch, ArchSpace
@@ -97,13 +98,18 @@ class RoundSearch(Searcher, Generic[_Plan]):
         super().__init__(space, device=device, seed=seed, budget=budget)
         self.pace, self._first = pace, tuple(first)
         self._heard: dict[str, Trial] = {}
-        self._plans: dict[tuple[object, ...], _Plan] = {}
+        self._plans: dict[Hashable, _Plan] = {}
 
     def overhear(self, trial: Trial) -> None:
         """As `Searcher`; keeps the accuracy of each architecture once."""
         if trial.value is not None and trial.device != self.device:
             known = self._heard.get(trial.arch.id, trial)
             self._heard[trial.arch.id] = min(known, trial, key=lambda one: one.number)
+
+    @property
+    def is_ready(self) -> bool:
+        index = len(self._proposed)
+        return index < self.pace.first or self._knowledge(index)[0] in self._plans
 
     def prepare(self) -> None:
         """Make the plan of the next proposal, if it has not been made."""
@@ -130,6 +136,14 @@ class RoundSearch(Searcher, Generic[_Plan]):
 
     def _current_plan(self, index: int) -> _Plan:
         """The plan of proposal `index`, made now or before."""
+        key, knowledge = self._knowledge(index)
+        if key not in self._plans:
+            with frugal():
+                self._plans = {key: self._make_plan(knowledge)}
+        return self._plans[key]
+
+    def _knowledge(self, index: int) -> tuple[Hashable, Knowledge]:
+        """What the plan of proposal `index` may follow from, and a key that tells it apart."""
         number = max(0, index - self.pace.first) // self.pace.round
         taught = frozenset(self._order()[: self.pace.horizon(index)])
         known = [self._told[i] for i in sorted(self._told) if self._teaches(self._told[i], taught)]
@@ -139,12 +153,8 @@ class RoundSearch(Searcher, Generic[_Plan]):
             tuple((trial.arch.id, trial.number) for trial in known),
             tuple(trial.arch.id for trial in heard),
         )
-        if key not in self._plans:
-            failed = tuple(trial for trial in known if trial.state == "failed")
-            found, others = tuple(measured(known)), tuple(measured(heard))
-            plan = self._make_plan(Knowledge(number, found, failed, others))
-            self._plans = {key: plan}
-        return self._plans[key]
+        failed = tuple(trial for trial in known if trial.state == "failed")
+        return key, Knowledge(number, tuple(measured(known)), failed, tuple(measured(heard)))
 
     def _teaches(self, trial: Trial, taught: frozenset[str]) -> bool:
         own = trial.arch.id in self._proposed

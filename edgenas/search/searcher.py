@@ -64,6 +64,11 @@ class Searcher(ABC):
             fresh.append(arch)
         return fresh
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next `ask` has nothing long to compute."""
+        return True
+
     def prepare(self) -> None:
         """Do now, while devices measure, whatever the next `ask` would have to compute first.
 

@@ -26,7 +26,7 @@ Make = Callable[..., Searcher]
 
 # Less thorough than by default, so that the suite is quick; what is promised does not depend on it.
 QUICK: dict[str, dict[str, object]] = {
-    "surrogate": {"settings": SurrogateSettings(first=10, inner=InnerSettings(16, 4))},
+    "surrogate": {"settings": SurrogateSettings(10, round=8, inner=InnerSettings(12, 3))},
     "linas": {"settings": LinasSettings(population=12, generations=4)},
     "nsga2": {"settings": replace(NsgaSearch.settings, population=12)},
     "regularised": {"settings": replace(AgingSearch.settings, population=12, sample=4)},
@@ -70,6 +70,18 @@ def search(
     return trials
 
 
+HISTORIES: dict[tuple[str, int], tuple[Trial, ...]] = {}
+
+
+def history(make: Make, count: int) -> list[Trial]:
+    """What `search` finds from nothing, found once for all tests."""
+    searcher = make()
+    key = (searcher.name, count)
+    if key not in HISTORIES:
+        HISTORIES[key] = tuple(search(searcher, [], count))
+    return list(HISTORIES[key])
+
+
 def ids(archs: Sequence[Arch]) -> list[str]:
     return [arch.id for arch in archs]
 
@@ -80,7 +92,7 @@ def test_the_registry_names_each_searcher_as_it_names_itself() -> None:
 
 
 def test_proposals_are_in_the_space_and_never_repeat(make: Make) -> None:
-    trials = search(make(), [], 60)
+    trials = history(make, 60)
     assert all(DIGITS.check(trial.arch) for trial in trials)
     assert len({trial.arch.id for trial in trials}) == 60
 
@@ -93,7 +105,7 @@ def test_many_asks_before_any_answer_never_repeat(make: Make) -> None:
 
 
 def test_asking_for_five_is_asking_five_times(make: Make) -> None:
-    trials = search(make(), [], 30)
+    trials = history(make, 30)
     at_once, one_by_one = make(), make()
     at_once.resume(trials)
     one_by_one.resume(trials)
@@ -114,8 +126,8 @@ def test_the_seed_decides(make: Make) -> None:
 
 @pytest.mark.parametrize("cut", [1, 7, 13, 20, 33])
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(make: Make, cut: int) -> None:
-    unbroken = search(make(), [], 45)
-    first_part = search(make(), [], cut)
+    unbroken = history(make, 45)
+    first_part = history(make, cut)
     again = make()
     again.resume(first_part)
     resumed = search(again, first_part, 45)
@@ -123,7 +135,7 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(make: Make, cut: int
 
 
 def test_the_order_of_telling_does_not_matter(make: Make) -> None:
-    trials = search(make(), [], 30)
+    trials = history(make, 30)
     shuffled = [*trials, *(replace(t, state="asked", value=None, failure=None) for t in trials[:9])]
     random.Random(0).shuffle(shuffled)
     forward, anyhow = make(), make()
@@ -133,7 +145,7 @@ def test_the_order_of_telling_does_not_matter(make: Make) -> None:
 
 
 def test_telling_twice_changes_nothing(make: Make) -> None:
-    trials = search(make(), [], 25)
+    trials = history(make, 25)
     once, twice = make(), make()
     once.resume(trials)
     twice.resume([*trials, *trials])
