@@ -56,6 +56,7 @@ SITES: dict[str, set[str]] = {
     "onnx2tf": {"edgenas.export"},
     "tqdm": {"edgenas.export"},
     "sklearn": {"edgenas.data.digits", "edgenas.search.regressors"},
+    "scipy": {"edgenas.search.regressors"},
     "threadpoolctl": {"edgenas.search.regressors"},
     "pymoo": {"edgenas.search.inner"},
     "PIL": {"edgenas.data.pixels"},

@@ -12,23 +12,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgenas.search.features import (
-    CLASSIFIERS,
-    LARGEST_PAIR,
-    SUMS,
-    WEIGHT_BYTES,
-    Features,
-    Rows,
-)
+from edgenas.search.features import Features, Rows
 from edgenas.search.regressors import Linear, Process, fit_positive, fit_process
 from edgenas.space import Arch
 
 MIN_ROWS = 8
-TIME_COLUMNS = tuple(range(SUMS))
-MEMORY_COLUMNS = (0, CLASSIFIERS, WEIGHT_BYTES, LARGEST_PAIR)
 _ROUNDS = 4
 _SPREAD_FLOOR = 0.005
 _MAD_TO_DEVIATION = 1.4826
+_FOLDS = 5
+_ONE_SIGMA = 0.683  # share of a normal distribution within one standard deviation
+_MOST_INFLATION = 5.0
 _DOUBT_FLOOR = 1e-3  # trust in a row that is far too slow: it never counts for nothing
 
 
@@ -40,29 +34,34 @@ class CostModel:
         features: rows of numbers of the space.
         columns: which sums the prior adds up.
         prior: cost of one unit of each.
-        correction: logarithm of what the prior has to be multiplied by.
+        correction: logarithm of what the prior has to be multiplied by; None where networks that
+            were left out in turn showed that it does not help.
+        deviation: relative standard deviation without a correction; with one, by how much its own
+            has to be multiplied to agree with what was left out.
         floor: no prediction is below it: half the least that was measured.
     """
 
     features: Features
     columns: tuple[int, ...]
     prior: Linear
-    correction: Process
+    correction: Process | None
+    deviation: float
     floor: float
 
     def predict(self, archs: Sequence[Arch]) -> Rows:
         """Expected cost of each."""
-        error = self.correction.predict(self.features.choices(archs))
-        return self._corrected(archs, error)
+        prior = self.prior.predict(self.features.costs(archs)[:, list(self.columns)])
+        if self.correction is not None:
+            prior = prior * np.exp(self.correction.predict(self.features.choices(archs)))
+        return np.maximum(prior, self.floor)
 
     def spread(self, archs: Sequence[Arch]) -> tuple[Rows, Rows]:
         """Expected cost of each, and the relative standard deviation of a new measurement."""
-        error, deviation = self.correction.spread(self.features.choices(archs))
-        return self._corrected(archs, error), np.maximum(deviation, _SPREAD_FLOOR)
-
-    def _corrected(self, archs: Sequence[Arch], error: Rows) -> Rows:
-        prior = self.prior.predict(self.features.costs(archs)[:, list(self.columns)])
-        return np.maximum(prior * np.exp(error), self.floor)
+        expected = self.predict(archs)
+        if self.correction is None:
+            return expected, np.full(len(archs), self.deviation)
+        own = self.correction.spread(self.features.choices(archs))[1]
+        return expected, np.maximum(self.deviation * own, _SPREAD_FLOOR)
 
 
 def learn_cost(
@@ -77,11 +76,55 @@ def learn_cost(
         columns: of `Features.costs` that the prior adds up.
     """
     target = np.array(costs, dtype=np.float64)
-    rows = features.costs(archs)[:, list(columns)]
-    prior, trust = fit_one_sided(rows, target)
-    error = np.log(target / np.maximum(prior.predict(rows), 1e-3 * target))
-    correction = fit_process(features.choices(archs), error, trust)
-    return CostModel(features, tuple(columns), prior, correction, 0.5 * float(target.min()))
+    sums, choices = features.costs(archs)[:, list(columns)], features.choices(archs)
+    prior = fit_one_sided(sums, target)[0]
+    correction = _correction(choices, _error(prior, sums, target))
+    plain, corrected, own = _left_out(sums, choices, target, correction)
+    if np.median(abs(corrected)) < np.median(abs(plain)):
+        deviation = float(np.quantile(abs(corrected) / own, _ONE_SIGMA))
+        used, deviation = correction, min(max(deviation, 1.0), _MOST_INFLATION)
+    else:
+        used, deviation = None, float(np.quantile(abs(plain), _ONE_SIGMA)) + _SPREAD_FLOOR
+    floor = 0.5 * float(target.min())
+    return CostModel(features, tuple(columns), prior, used, deviation, floor)
+
+
+def _left_out(
+    sums: Rows, choices: Rows, target: Rows, correction: Process
+) -> tuple[Rows, Rows, Rows]:
+    """Errors of both stages on networks that were left out, and what the second one expected."""
+    fold = np.arange(len(target)) % min(_FOLDS, len(target))
+    plain, corrected, own = (np.zeros(len(target)) for _ in range(3))
+    for out in range(fold.max() + 1 if len(target) > 1 else 0):
+        known, asked = fold != out, fold == out
+        prior = fit_one_sided(sums[known], target[known])[0]
+        process = correction.relearnt(choices[known], _error(prior, sums[known], target[known]))
+        plain[asked] = _error(prior, sums[asked], target[asked])
+        expected, deviation = process.spread(choices[asked])
+        corrected[asked] = plain[asked] - expected
+        own[asked] = deviation
+    return plain, corrected, np.maximum(own, _SPREAD_FLOOR)
+
+
+def _error(prior: Linear, sums: Rows, target: Rows) -> Rows:
+    """Logarithm of what a prior has to be multiplied by."""
+    result: Rows = np.log(target / np.maximum(prior.predict(sums), 1e-3 * target))
+    return result
+
+
+def _correction(rows: Rows, error: Rows) -> Process:
+    """A process in which rows far above what the others say of them are doubted."""
+    believing = fit_process(rows, error)
+    trust = one_sided_trust(believing.left_out())
+    return believing if trust.min() >= 1.0 else fit_process(rows, error, trust)
+
+
+def one_sided_trust(excess: Rows) -> Rows:
+    """Weight of each row by its relative excess over a fit: 1, or less if it is far too slow."""
+    sigma = _MAD_TO_DEVIATION * np.median(abs(excess - np.median(excess))) + _SPREAD_FLOOR
+    trust = np.where(excess > 2 * sigma, (2 * sigma / np.maximum(excess, 1e-12)) ** 2, 1.0)
+    result: Rows = np.maximum(trust, _DOUBT_FLOOR)
+    return result
 
 
 def fit_one_sided(rows: Rows, costs: Rows) -> tuple[Linear, Rows]:
@@ -97,9 +140,6 @@ def fit_one_sided(rows: Rows, costs: Rows) -> tuple[Linear, Rows]:
     trust: Rows = np.ones(len(costs))
     model = fit_positive(rows, costs, trust / costs**2)
     for _ in range(_ROUNDS):
-        error = (costs - model.predict(rows)) / costs
-        middle = np.median(error)
-        sigma = _MAD_TO_DEVIATION * np.median(abs(error - middle)) + _SPREAD_FLOOR
-        trust = np.where(error > 2 * sigma, (2 * sigma / np.maximum(error, 1e-12)) ** 2, 1.0)
+        trust = one_sided_trust((costs - model.predict(rows)) / costs)
         model = fit_positive(rows, costs, trust / costs**2)
-    return model, np.maximum(trust, _DOUBT_FLOOR)
+    return model, trust

@@ -18,13 +18,13 @@ from edgenas.space import Arch, ArchSpace, Layer
 Rows = npt.NDArray[np.float64]
 
 _SPREAD_DRAWS = 300
-_KINDS = ("conv", "depthwise", "add", "mean", "linear")
-_PER_KIND = 3  # number of layers, multiply-accumulates, elements moved
-# Columns of `Features.costs`.
-CLASSIFIERS = _PER_KIND * _KINDS.index("linear")  # one a network: a constant
-SUMS = _PER_KIND * len(_KINDS) + 1  # those before this one add up to a time
-WEIGHT_BYTES = SUMS
-LARGEST_PAIR = SUMS + 1
+# What is summed for each operator: layers, multiply-accumulates, elements read and written, bytes
+# of weights; then multiply-accumulates and weights as if a depthwise layer were a dense one, for
+# some runtimes make it one where they have no kernel of that size.
+_COUNT, _MACS, _MOVED, _WEIGHTS, _DENSE_MACS, _DENSE_WEIGHTS = range(6)
+_SUMS = 6
+_IN_TIME = (_COUNT, _MACS, _MOVED, _DENSE_MACS)
+_IN_MEMORY = (_WEIGHTS, _DENSE_WEIGHTS)
 
 
 class Features:
@@ -44,6 +44,25 @@ class Features:
         seen = np.array([space.encode(arch) for arch in draws], dtype=np.float64)
         spread = seen.std(axis=0)
         self._middle, self._spread = seen.mean(axis=0), np.where(spread > 0, spread, 1.0)
+        operators = {_operator(layer) for arch in draws for layer in space.layers(arch)}
+        self._operators = {name: i for i, name in enumerate(sorted(operators))}
+
+    @property
+    def largest_pair(self) -> int:
+        """Column of `costs` that holds the largest pair of input and output tensors, in bytes."""
+        return _SUMS * len(self._operators)
+
+    @property
+    def time_columns(self) -> list[int]:
+        """Columns of `costs` that add up to a time."""
+        return [_SUMS * i + k for i in self._operators.values() for k in _IN_TIME]
+
+    @property
+    def memory_columns(self) -> list[int]:
+        """Columns of `costs` that make up a peak memory, a constant among them."""
+        constant = _SUMS * self._operators["linear", 1] + _COUNT
+        sums = [_SUMS * i + k for i in self._operators.values() for k in _IN_MEMORY]
+        return [constant, *sums, self.largest_pair]
 
     def choices(self, archs: Sequence[Arch]) -> Rows:
         """Masked ordinals, each with zero mean and unit spread over the space.  [n, genes]"""
@@ -54,9 +73,8 @@ class Features:
     def costs(self, archs: Sequence[Arch]) -> Rows:
         """What time and memory add up from.  [n, columns]
 
-        For each kind of layer: how many there are, their multiply-accumulates and the elements they
-        read and write; the 3x3 stem's multiply-accumulates apart, for they run slower; weights in
-        bytes; the largest pair of input and output tensors, in bytes.
+        Sums for each operator, that is each kind and size of layer: a runtime has other code for
+        each of them. Then the largest pair of input and output tensors.
         """
         return np.stack([self._cost(arch) for arch in archs])
 
@@ -66,7 +84,7 @@ class Features:
             self._learn(arch, keys)
         parts = np.stack([self._parts[key] for key in keys])
         row: Rows = parts.sum(axis=0)
-        row[LARGEST_PAIR] = parts[:, LARGEST_PAIR].max()
+        row[-1] = parts[:, -1].max()
         return row
 
     def _learn(self, arch: Arch, keys: Sequence[Hashable]) -> None:
@@ -75,7 +93,34 @@ class Features:
             groups.setdefault(_part_name(layer), []).append(layer)
         assert len(groups) == len(keys), "a layer belongs to the stem, to one block or to the tail"
         for key, layers in zip(keys, groups.values(), strict=True):
-            self._parts[key] = _part_row(layers)
+            self._parts[key] = self._part_row(layers)
+
+    def _part_row(self, layers: Iterable[Layer]) -> Rows:
+        row: Rows = np.zeros(self.largest_pair + 1)
+        for layer in layers:
+            moved = layer.cin * layer.size**2 + layer.cout * layer.out_size**2
+            column = _SUMS * self._operators[_operator(layer)]
+            row[column : column + _SUMS] += (
+                1,
+                layer.macs,
+                moved,
+                layer.weight_bytes,
+                *_dense(layer),
+            )
+            row[-1] = max(row[-1], moved)
+        return row
+
+
+def _operator(layer: Layer) -> tuple[str, int]:
+    return layer.kind, layer.kernel
+
+
+def _dense(layer: Layer) -> tuple[int, int]:
+    """Multiply-accumulates and weights of a depthwise layer computed as a dense one."""
+    if layer.kind != "depthwise":
+        return 0, 0
+    weights = layer.cin * layer.cout * layer.kernel**2
+    return layer.out_size**2 * weights, weights
 
 
 def _part_keys(arch: Arch) -> Iterator[Hashable]:
@@ -94,16 +139,3 @@ def _part_name(layer: Layer) -> str:
     if layer.name == "stem":
         return "stem"
     return layer.name.rpartition(".")[0] or "tail"
-
-
-def _part_row(layers: Iterable[Layer]) -> Rows:
-    row: Rows = np.zeros(LARGEST_PAIR + 1)
-    for layer in layers:
-        column = _PER_KIND * _KINDS.index(layer.kind)
-        moved = layer.cin * layer.size**2 + layer.cout * layer.out_size**2
-        row[column : column + _PER_KIND] += (1, layer.macs, moved)
-        if layer.name == "stem":
-            row[SUMS - 1] += layer.macs
-        row[WEIGHT_BYTES] += layer.weight_bytes
-        row[LARGEST_PAIR] = max(row[LARGEST_PAIR], moved)
-    return row

@@ -16,9 +16,7 @@ import numpy as np
 from edgenas.search.accuracy_model import AccuracyModel, learn_accuracy
 from edgenas.search.budget import Budget
 from edgenas.search.cost_model import (
-    MEMORY_COLUMNS,
     MIN_ROWS,
-    TIME_COLUMNS,
     CostModel,
     learn_cost,
 )
@@ -121,8 +119,8 @@ def learn_forecasts(features: Features, knowledge: Knowledge, budget: Budget) ->
     memory = [float(max(1, outcome.peak_memory_bytes)) for outcome in outcomes]
     return Forecasts(
         learn_accuracy(features, list(scored), list(scored.values())),
-        learn_cost(features, archs, [o.latency_p50_ms for o in outcomes], TIME_COLUMNS),
-        learn_cost(features, archs, memory, MEMORY_COLUMNS),
+        learn_cost(features, archs, [o.latency_p50_ms for o in outcomes], features.time_columns),
+        learn_cost(features, archs, memory, features.memory_columns),
         _learn_failures(features, knowledge),
         statistics.median(o.latency_p95_ms / o.latency_p50_ms for o in outcomes),
         budget,

@@ -79,6 +79,25 @@ class Process:
         mean, deviation = self.model.predict(rows, return_std=True)
         return self.mean + self.scale * mean, self.scale * deviation
 
+    def relearnt(self, rows: Rows, targets: Rows) -> Process:
+        """The same kernel with other rows."""
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
+        model = GaussianProcessRegressor(self.model.kernel_, alpha=1e-8, optimizer=None)
+        model.fit(rows, (targets - self.mean) / self.scale)
+        return Process(self.mean, self.scale, model)
+
+    def left_out(self) -> Rows:
+        """What each row's target exceeds the prediction by that the other rows make for it.
+
+        Closed form for a process with a fixed kernel (Rasmussen and Williams 2006, 5.12).
+        """
+        from scipy.linalg import cho_solve
+
+        inverse = cho_solve((self.model.L_, True), np.eye(len(self.model.L_)))
+        excess: Rows = self.scale * self.model.alpha_.ravel() / np.diag(inverse)
+        return excess
+
 
 def fit_positive(rows: Rows, targets: Rows, weights: Rows) -> Linear:
     """Least squares with coefficients >= 0 and no constant (Lawson and Hanson 1974).

@@ -1,12 +1,13 @@
 """Rows for predictors: sums over layers by way of the table of blocks, and masked choices."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edgenas.search.features import CLASSIFIERS, LARGEST_PAIR, WEIGHT_BYTES, Features
-from edgenas.space import PRESETS, Arch
+from edgenas.search.features import Features
+from edgenas.space import PRESETS, Arch, BlockArch, StageArch
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -18,16 +19,27 @@ def test_the_table_of_blocks_gives_the_sums_over_all_layers(name: str) -> None:
     for arch, row in zip(archs, features.costs(archs), strict=True):
         layers = space.layers(arch)
         moved = [x.cin * x.size**2 + x.cout * x.out_size**2 for x in layers]
-        by_kind = dict.fromkeys(("conv", "depthwise", "add", "mean", "linear"), (0, 0, 0))
-        for layer, elements in zip(layers, moved, strict=True):
-            count, macs, so_far = by_kind[layer.kind]
-            by_kind[layer.kind] = (count + 1, macs + layer.macs, so_far + elements)
-        expected = [x for sums in by_kind.values() for x in sums]
-        expected += [layers[0].macs, space.weight_bytes(arch), max(moved)]
-        assert row.tolist() == expected
-        assert row[CLASSIFIERS] == 1
-        assert row[WEIGHT_BYTES] == space.weight_bytes(arch)
-        assert row[LARGEST_PAIR] == max(moved)
+        assert row[features.largest_pair] == max(moved)
+        assert row[features.memory_columns[0]] == 1  # one classifier a network
+        count, macs, elements, _ = row[features.time_columns].reshape(-1, 4).sum(axis=0)
+        assert (count, macs, elements) == (len(layers), space.macs(arch), sum(moved))
+        weights, dense = row[features.memory_columns[1:-1]].reshape(-1, 2).sum(axis=0)
+        assert weights == space.weight_bytes(arch)
+        assert dense == sum(x.cin**2 * x.kernel**2 for x in layers if x.kind == "depthwise")
+
+
+def test_each_size_of_a_depthwise_layer_is_an_operator_of_its_own() -> None:
+    space = PRESETS["digits"]
+    features = Features(space)
+    seven, five = (
+        replace(space.smallest(), stages=(space.smallest().stages[0], StageArch(24, (block,))))
+        for block in (BlockArch(7, 2), BlockArch(5, 2))
+    )
+    columns = features.time_columns
+    rows = features.costs([seven, five])[:, columns]
+    differ = np.flatnonzero(rows[0] != rows[1])
+    assert len(differ) == 8  # all four sums of both operators
+    assert (np.minimum(rows[0], rows[1])[differ] == 0).all()
 
 
 def test_choices_are_standardised_by_the_space_and_not_by_what_was_seen() -> None:
