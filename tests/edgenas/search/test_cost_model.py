@@ -22,7 +22,8 @@ KNOWN, UNSEEN = ARCHS[:60], ARCHS[60:]
 def relative_errors(cost: Callable[[Arch], float], columns: list[int]) -> Rows:
     model = learn_cost(FEATURES, KNOWN, [cost(arch) for arch in KNOWN], columns)
     true = np.array([cost(arch) for arch in UNSEEN])
-    return np.abs(model.predict(UNSEEN) - true) / true
+    errors: Rows = np.abs(model.predict(UNSEEN) - true) / true
+    return errors
 
 
 def bent(arch: Arch) -> float:
