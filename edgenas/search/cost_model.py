@@ -116,7 +116,7 @@ def _correction(rows: Rows, error: Rows) -> Process:
     """A process in which rows far above what the others say of them are doubted."""
     believing = fit_process(rows, error)
     trust = one_sided_trust(believing.left_out())
-    return believing if trust.min() >= 1.0 else fit_process(rows, error, trust)
+    return believing if trust.min() >= 1.0 else believing.relearnt(rows, error, trust)
 
 
 def one_sided_trust(excess: Rows) -> Rows:

@@ -20,12 +20,15 @@ from edgenas.search.cost_model import (
     CostModel,
     learn_cost,
 )
+from edgenas.search.evolution import rank
 from edgenas.search.features import Features, Rows
 from edgenas.search.gains import Corner, Point2
 from edgenas.search.regressors import Regressor, fit_failures
 from edgenas.search.rounds import Knowledge
+from edgenas.search.trial import Outcome, Trial
 from edgenas.space import Arch
 
+MOST_ROWS = 300
 _BEYOND = 1.05
 _FAILURES_WORTH_A_MODEL = 0.05
 
@@ -113,7 +116,8 @@ def learn_forecasts(features: Features, knowledge: Knowledge, budget: Budget) ->
     """
     if len(knowledge.found) < MIN_ROWS:
         return None
-    archs, outcomes = knowledge.archs, [outcome for _, outcome in knowledge.found]
+    found = _teaching(knowledge.found, budget)
+    archs, outcomes = [trial.arch for trial, _ in found], [outcome for _, outcome in found]
     scored = {trial.arch: outcome.accuracy for trial, outcome in knowledge.heard}
     scored.update(zip(archs, (outcome.accuracy for outcome in outcomes), strict=True))
     memory = [float(max(1, outcome.peak_memory_bytes)) for outcome in outcomes]
@@ -125,6 +129,22 @@ def learn_forecasts(features: Features, knowledge: Knowledge, budget: Budget) ->
         statistics.median(o.latency_p95_ms / o.latency_p50_ms for o in outcomes),
         budget,
     )
+
+
+def _teaching(
+    found: Sequence[tuple[Trial, Outcome]], budget: Budget
+) -> Sequence[tuple[Trial, Outcome]]:
+    """What the models are fitted to: everything, or the best and some of all others.
+
+    The cost of a fit rises with the third power of the rows.
+    """
+    if len(found) <= MOST_ROWS:
+        return found
+    ranked = rank(found, budget)
+    best, others = ranked[: MOST_ROWS // 2], ranked[MOST_ROWS // 2 :]
+    spaced = np.linspace(0, len(others) - 1, MOST_ROWS - len(best)).astype(int)
+    chosen = [*best, *(others[i] for i in spaced)]
+    return sorted(chosen, key=lambda pair: pair[0].arch.id)
 
 
 def _learn_failures(features: Features, knowledge: Knowledge) -> Regressor | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgenas.search.features import Rows
 
-TUNING_ROWS = 200  # a Gaussian process tunes its kernel on at most as many: the cost is cubic
+TUNING_ROWS = 120  # a Gaussian process tunes its kernel on at most as many: the cost is cubic
 _FOLDS = 5
 _TRUST = 0.1  # noise (variance of standardised targets) that a row trusted by half adds
 
@@ -79,11 +79,12 @@ class Process:
         mean, deviation = self.model.predict(rows, return_std=True)
         return self.mean + self.scale * mean, self.scale * deviation
 
-    def relearnt(self, rows: Rows, targets: Rows) -> Process:
-        """The same kernel with other rows."""
+    def relearnt(self, rows: Rows, targets: Rows, weights: Rows | None = None) -> Process:
+        """The same kernel with other rows, or with less trust in some; see `fit_process`."""
         from sklearn.gaussian_process import GaussianProcessRegressor
 
-        model = GaussianProcessRegressor(self.model.kernel_, alpha=1e-8, optimizer=None)
+        noise = 1e-8 + _doubt(weights, len(rows))
+        model = GaussianProcessRegressor(self.model.kernel_, alpha=noise, optimizer=None)
         model.fit(rows, (targets - self.mean) / self.scale)
         return Process(self.mean, self.scale, model)
 
@@ -116,7 +117,7 @@ def fit_positive(rows: Rows, targets: Rows, weights: Rows) -> Linear:
     return Linear(np.asarray(model.coef_, dtype=np.float64) / scale)
 
 
-def fit_process(rows: Rows, targets: Rows, weights: Rows | None = None) -> Process:
+def fit_process(rows: Rows, targets: Rows) -> Process:
     """A Gaussian process: constant x Matérn-5/2 with one length scale, plus noise.
 
     Beyond `TUNING_ROWS` rows the kernel is tuned on evenly spaced ones and then used for all.
@@ -124,24 +125,24 @@ def fit_process(rows: Rows, targets: Rows, weights: Rows | None = None) -> Proce
     Args:
         rows: standardised.  [n, columns]
         targets: one a row.
-        weights: share of its trust that a row has, above 0 to 1; None trusts all alike.
     """
     from sklearn.gaussian_process import GaussianProcessRegressor
 
     mean, scale = float(np.mean(targets)), float(np.std(targets))
     scale = scale if scale > 1e-12 else 1.0
-    standard = (targets - mean) / scale
-    doubt = np.zeros(len(rows)) if weights is None else _TRUST * (1.0 / weights - 1.0)
     chosen = np.unique(np.linspace(0, len(rows) - 1, TUNING_ROWS).astype(int))
-    kernel: Any = _kernel(rows.shape[1])
-    model = GaussianProcessRegressor(kernel, alpha=1e-8 + doubt[chosen])
+    model = GaussianProcessRegressor(_kernel(rows.shape[1]), alpha=1e-8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a bound of the kernel that is reached is no mistake
-        model.fit(rows[chosen], standard[chosen])
-        if len(chosen) < len(rows):
-            model = GaussianProcessRegressor(model.kernel_, alpha=1e-8 + doubt, optimizer=None)
-            model.fit(rows, standard)
-    return Process(mean, scale, model)
+        model.fit(rows[chosen], (targets[chosen] - mean) / scale)
+    tuned = Process(mean, scale, model)
+    return tuned if len(chosen) == len(rows) else tuned.relearnt(rows, targets)
+
+
+def _doubt(weights: Rows | None, count: int) -> Rows:
+    """Noise that a row's weight, the share of its trust above 0 to 1, adds to it."""
+    nothing: Rows = np.zeros(count)
+    return nothing if weights is None else _TRUST * (1.0 / weights - 1.0)
 
 
 def _kernel(columns: int) -> Any:
