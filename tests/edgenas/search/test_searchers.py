@@ -26,12 +26,14 @@ Make = Callable[..., Searcher]
 
 # Less thorough than by default, so that the suite is quick; what is promised does not depend on it.
 QUICK: dict[str, dict[str, object]] = {
-    "surrogate": {"settings": SurrogateSettings(10, round=8, inner=InnerSettings(12, 3))},
+    "surrogate": {"settings": SurrogateSettings(10, round=14, inner=InnerSettings(12, 2))},
     "linas": {"settings": LinasSettings(population=12, generations=4)},
     "nsga2": {"settings": replace(NsgaSearch.settings, population=12)},
     "regularised": {"settings": replace(AgingSearch.settings, population=12, sample=4)},
-    "ofa": {"settings": replace(OfaSearch.settings, first=10, population=16, generations=4)},
-    "spos": {"settings": replace(SposSearch.settings, first=10)},
+    "ofa": {
+        "settings": replace(OfaSearch.settings, first=10, round=14, population=16, generations=3)
+    },
+    "spos": {"settings": replace(SposSearch.settings, first=10, round=14)},
 }
 
 
