@@ -57,20 +57,25 @@ SITES: dict[str, set[str]] = {
     "onnx": {"edgenas.export"},
     "onnx2tf": {"edgenas.export"},
     "tqdm": {"edgenas.export"},
-    "sklearn": {"edgenas.data.digits"},
+    "sklearn": {"edgenas.data.digits", "edgenas.search.regressors"},
+    "scipy": {"edgenas.search.regressors"},
+    "threadpoolctl": {"edgenas.search.regressors"},
+    "pymoo": {"edgenas.search.inner"},
     "PIL": {"edgenas.data.pixels"},
     "rich": {"edgenas.report.terminal", "edgenas.cli"},
     "torch": {"edgenas.model", "edgenas.train", "edgenas.export", "edgenas.campaign"},
     "numpy": {
         "firmware_bridge.runtimes",
         *("edgenas.data", "edgenas.model", "edgenas.train", "edgenas.export"),
-        "edgenas.campaign",
+        *("edgenas.campaign", "edgenas.search"),
     },
 }
 # `import` inside a function, outside the command lines: module to the reason.
 LATE_IMPORTS: dict[str, str] = {
     "firmware_bridge.runtimes.installed": "the runtime is chosen when a child process asks for one",
     "firmware_bridge.wire.signing": "an idle daemon has no signature to check",
+    "edgenas.search.inner": "a command that only reads a study needs no optimiser",
+    "edgenas.search.regressors": "a command that only reads a study needs no learning library",
     "edgenas.cli": "a command loads only what it runs",
     "firmware_bridge.cli": "a command loads only what it runs",
 }

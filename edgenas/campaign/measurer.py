@@ -20,7 +20,7 @@ from edgenas.fleet.host import FleetHost
 from edgenas.fleet.jobs import JobOutcome
 from edgenas.search.trial import Failure, Outcome
 from edgenas.space.arch import Arch
-from firmware_bridge.machine_lock import MachineLock
+from firmware_bridge.machine_lock import LockBusyError, MachineLock
 from firmware_bridge.runtimes.choice import FileFormat
 
 ATTEMPTS = 3
@@ -108,6 +108,29 @@ class Measurer:
                 if isinstance(error.__cause__, OSError):
                     raise
                 return Failure("export", str(error))
+
+    def quietly(self, work: Callable[[], None], timeout_s: float = LOCK_TIMEOUT_S) -> bool:
+        """Do heavy work while nothing measures on this machine.
+
+        Args:
+            work: what to do.
+            timeout_s: how long to wait for that; 0 asks for it to be done now or not at all.
+
+        Returns:
+            Whether it was done.
+
+        Raises:
+            MachineLockError: devices of this machine measured for longer than a positive timeout.
+            LocalDeviceError: a device of this machine has died.
+        """
+        try:
+            with self.lock.hold(timeout_s, self._looked_after):
+                work()
+        except LockBusyError:
+            if timeout_s > 0:
+                raise
+            return False
+        return True
 
     def start(self, task: Task) -> None:
         """Submit a task; one that was submitted before goes on.

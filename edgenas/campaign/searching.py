@@ -129,8 +129,12 @@ def search(
             lane.fill(measurer)
         if not measurer.outstanding:
             break
+        for lane in lanes.values():
+            lane.prepare(measurer)
         answer = measurer.wait()
         trial = lanes[answer.task.setup.device_id].take(answer)
+        for lane in lanes.values():
+            lane.overhear(trial)
         progress.advance(sum(lane.done for lane in lanes.values()), _figures(trial))
     for lane in lanes.values():
         for trial in lane.failed():
@@ -150,6 +154,8 @@ class _Lane:
         for name in plan.trials:
             searcher = SEARCHERS[name](space, device=setup.device_id, seed=plan.seed, budget=budget)
             searcher.resume(study.trials(setup.device_id, name))
+            for trial in study.trials():
+                searcher.overhear(trial)
             self.searchers[name] = searcher
         self.open: dict[int, Trial] = {}
         pending = study.pending(setup.device_id)
@@ -170,10 +176,25 @@ class _Lane:
     def fill(self, measurer: Measurer) -> None:
         """Give the device as much work as it may have; none if it has stopped answering."""
         while len(self.open) < AHEAD and not self.lost:
-            trial = self._again.pop(0) if self._again else self._ask()
+            trial = self._again.pop(0) if self._again else self._ask(measurer)
             if trial is None:
                 return
             self._launch(measurer, trial)
+
+    def prepare(self, measurer: Measurer) -> None:
+        """While devices elsewhere measure, think about what comes next; not beside a local one."""
+        for searcher in self._unready():
+            measurer.quietly(searcher.prepare, timeout_s=0.0)
+
+    def overhear(self, trial: Trial) -> None:
+        """Take note of what any device answered."""
+        for searcher in self.searchers.values():
+            searcher.overhear(trial)
+
+    def _unready(self) -> list[Searcher]:
+        """Searchers that have to think before they can propose once more."""
+        wanted = [] if self.lost else [n for n in self.searchers if self._share(n) < 1]
+        return [self.searchers[name] for name in wanted if not self.searchers[name].is_ready]
 
     def take(self, answer: Answer) -> Trial:
         """Keep what a device answered."""
@@ -195,20 +216,26 @@ class _Lane:
         self.searchers[trial.searcher].tell(ended)
         return ended
 
-    def _ask(self) -> Trial | None:
+    def _share(self, name: str) -> float:
+        """Part of a searcher's trials that was asked for; 1 if none are wanted."""
+        wanted = self.plan.trials[name]
+        if not wanted or name in self._exhausted:
+            return 1.0
+        return len(self.study.trials(self.setup.device_id, name)) / wanted
+
+    def _ask(self, measurer: Measurer) -> Trial | None:
         """The next proposal of the searcher that is furthest behind its count."""
-        counts = {
-            name: len(self.study.trials(self.setup.device_id, name)) / wanted
-            for name, wanted in self.plan.trials.items()
-            if wanted and name not in self._exhausted
-        }
-        for name in sorted(counts, key=lambda name: counts[name]):
-            if counts[name] >= 1:
+        shares = {name: self._share(name) for name in self.plan.trials}
+        for name in sorted(shares, key=lambda name: shares[name]):
+            if shares[name] >= 1:
                 return None
-            fresh = self.searchers[name].ask(1)
+            searcher = self.searchers[name]
+            if not searcher.is_ready:
+                measurer.quietly(searcher.prepare)
+            fresh = searcher.ask(1)
             if fresh:
                 (trial,) = self.study.ask(self.setup.device_id, name, fresh)
-                self.searchers[name].tell(trial)
+                searcher.tell(trial)
                 return trial
             self._exhausted.add(name)
         return None

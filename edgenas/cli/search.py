@@ -20,7 +20,12 @@ def add_parser(commands: Subparsers) -> None:
     add_broker(parser, required=True)
     add_devices(parser)
     add_budget(parser)
-    parser.add_argument("--trials", type=int, default=24, help="candidates of the evolution (24)")
+    parser.add_argument(
+        "--searcher", default="evolution", metavar="NAME",
+        help="evolution (default), surrogate (fewest measurements, for 30 trials and more), linas, "
+        "nsga2, regularised, spos, ofa, random",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, default=24, help="candidates of the searcher (24)")
     parser.add_argument("--random", type=int, default=12, help="candidates of random search (12)")
     parser.add_argument("--level", default="quick", help="of candidates: quick (default), standard")
     parser.add_argument("--finalists", type=int, default=4, help="measured again (4)")
@@ -58,7 +63,8 @@ def run(args: argparse.Namespace) -> int:
             time.sleep(min(args.wait, 3.0))  # births arrive at once, answers a little later
         setups = chosen_setups(args.device, host, args.wait, profiles)
         finals = FinalsPlan(args.finalists, args.sessions, args.final_level)
-        counts = {"evolution": args.trials, "random": args.random}
+        counts = {args.searcher: args.trials}
+        counts["random"] = counts.get("random", 0) + args.random
         plan = SearchPlan(counts, args.level, bench.card.seed)
         given = chosen_budgets(args.budget, [setup.device_id for setup in setups])
         for device, budget in given.items():

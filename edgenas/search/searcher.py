@@ -44,7 +44,9 @@ class Searcher(ABC):
         self.space, self.device, self.seed = space, device, seed
         self.budget = budget if budget is not None else Budget()
         self._told: dict[str, Trial] = {}
-        self._proposed: set[str] = set()
+        self._proposed: dict[str, Arch] = {}
+        self._asked_here: dict[str, int] = {}
+        self._numbers: dict[str, int] = {}
 
     def ask(self, k: int = 1) -> list[Arch]:
         """Propose `k` architectures, none of which was proposed or told before.
@@ -57,9 +59,30 @@ class Searcher(ABC):
             arch = self._next()
             if arch is None:
                 break
-            self._proposed.add(arch.id)
+            self._proposed[arch.id] = arch
+            self._asked_here[arch.id] = len(self._asked_here)
             fresh.append(arch)
         return fresh
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the next `ask` has nothing long to compute."""
+        return True
+
+    def prepare(self) -> None:
+        """Do now, while devices measure, whatever the next `ask` would have to compute first.
+
+        Never changes what is proposed, only how long the next `ask` takes.
+        """
+        return
+
+    def overhear(self, trial: Trial) -> None:
+        """Take note of what another device answered.
+
+        A searcher may use what does not depend on the device, above all the accuracy; that the
+        architecture was measured elsewhere does not keep it from being proposed here.
+        """
+        return
 
     def tell(self, trial: Trial) -> None:
         """Add a trial to the history, or its result; the order of telling does not matter.
@@ -72,7 +95,9 @@ class Searcher(ABC):
         """
         self._check_ours(trial)
         if trial.searcher == self.name:
-            self._proposed.add(trial.arch.id)
+            self._proposed.setdefault(trial.arch.id, trial.arch)
+            number = self._numbers.get(trial.arch.id, trial.number)
+            self._numbers[trial.arch.id] = min(number, trial.number)
         known = self._told.get(trial.arch.id, trial)
         self._told[trial.arch.id] = min(known, trial, key=self._precedence)
 
@@ -106,6 +131,15 @@ class Searcher(ABC):
     def _history(self) -> list[Trial]:
         """What was told, sorted so that the order of arrival cannot matter."""
         return [self._told[arch_id] for arch_id in sorted(self._told)]
+
+    def _order(self) -> list[str]:
+        """Ids of this searcher's proposals, in the order in which it made them."""
+
+        def position(arch_id: str) -> tuple[bool, int]:
+            here = self._asked_here.get(arch_id)
+            return (False, self._numbers[arch_id]) if here is None else (True, here)
+
+        return sorted(self._proposed, key=position)
 
     def _precedence(self, trial: Trial) -> tuple[bool, bool, int]:
         """Of two trials of one architecture: an ended one, then our own, then the earlier one."""

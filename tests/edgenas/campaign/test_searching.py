@@ -1,7 +1,9 @@
 """The search as a whole, on device twins: counts, kills, lost devices, candidates that fail."""
 
+import random
 from collections import Counter
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 
@@ -21,8 +23,12 @@ from edgenas.export.parity import Parity, measure_parity
 from edgenas.fleet.host import FleetHost
 from edgenas.model.images import Codes
 from edgenas.model.subnet import Subnet
+from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget
+from edgenas.search.random_search import RandomSearch
 from edgenas.search.trial import Failure, Trial
+from edgenas.space.arch import Arch
+from firmware_bridge.machine_lock import LockBusyError, MachineLock
 from firmware_bridge.runtimes.choice import FileFormat
 from tests.edgenas.campaign.conftest import Measuring
 from tests.edgenas.campaign.runs import Killer, Listener
@@ -59,6 +65,59 @@ def test_every_device_gets_its_trials(lab: Lab, measuring: Measuring, bench: Wor
     search(measuring(lab.current), bench.study, bench.checkpoint.space, TWO, PLAN, again)
     assert sum(len(twin.received_jobs) for twin in twins) == 2 * PLAN.total
     assert again.advances == [(2 * PLAN.total, "")]
+
+
+class Thinker(RandomSearch):
+    """Has to think before each proposal, and notes what it heard."""
+
+    name = "thinker"
+    lock: MachineLock
+    heard: ClassVar[list[tuple[str, str]]] = []
+
+    @property
+    def is_ready(self) -> bool:
+        return getattr(self, "_thought", -1) == len(self._proposed)
+
+    def prepare(self) -> None:
+        with pytest.raises(LockBusyError), self.lock.hold(0.0):
+            pass  # whoever calls this holds it: nothing else measures on this machine
+        self._thought = len(self._proposed)
+
+    def _propose(self, index: int, attempt: int, rng: random.Random) -> Arch:
+        assert self.is_ready
+        return super()._propose(index, attempt, rng)
+
+    def overhear(self, trial: Trial) -> None:
+        self.heard.append((self.device, trial.device))
+
+
+def test_a_searcher_thinks_in_quiet_and_hears_of_other_devices(
+    lab: Lab, measuring: Measuring, bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SEARCHERS, "thinker", Thinker)
+    monkeypatch.setattr(Thinker, "heard", [])
+    for setup in TWO:
+        lab.twin(setup.device_id, by_size)
+    measurer = measuring(lab.host())
+    monkeypatch.setattr(Thinker, "lock", measurer.lock, raising=False)
+    plan = SearchPlan({"thinker": 3})
+    search(measurer, bench.study, bench.checkpoint.space, TWO, plan, Silent())
+    for setup in TWO:
+        check_whole(bench.study.trials(setup.device_id), plan)
+    assert Counter(Thinker.heard) == {(a.device_id, b.device_id): 3 for a in TWO for b in TWO}
+    Thinker.heard.clear()
+    search(measurer, bench.study, bench.checkpoint.space, TWO, plan, Silent())
+    assert {(a.device_id, b.device_id) for a in TWO for b in TWO} == set(Thinker.heard)
+
+
+def test_heavy_work_is_put_off_while_something_measures_here(
+    lab: Lab, measuring: Measuring
+) -> None:
+    measurer, done = measuring(lab.host()), []
+    with measurer.lock.hold(0.0):
+        assert not measurer.quietly(lambda: done.append(1), timeout_s=0.0)
+    assert measurer.quietly(lambda: done.append(2))
+    assert done == [2]
 
 
 def test_figures_belong_to_the_bytes_that_were_measured(

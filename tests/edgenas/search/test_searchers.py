@@ -9,7 +9,12 @@ import pytest
 from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget
 from edgenas.search.errors import ForeignTrialError
+from edgenas.search.genetic import AgingSearch, NsgaSearch
+from edgenas.search.inner import InnerSettings
+from edgenas.search.limited import OfaSearch, SposSearch
+from edgenas.search.linas import LinasSettings
 from edgenas.search.searcher import Searcher
+from edgenas.search.surrogate import SurrogateSettings
 from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space import PRESETS, Arch, ArchSpace, StageSpace
 from tests.edgenas.search.analytic import DEVICE, DIGITS, outcome
@@ -19,13 +24,27 @@ LIMITS = Budget(latency_p95_ms=0.8, peak_memory_bytes=60_000, reason="test")
 Make = Callable[..., Searcher]
 
 
+# Less thorough than by default, so that the suite is quick; what is promised does not depend on it.
+QUICK: dict[str, dict[str, object]] = {
+    "surrogate": {"settings": SurrogateSettings(10, round=14, inner=InnerSettings(12, 2))},
+    "linas": {"settings": LinasSettings(population=12, generations=4)},
+    "nsga2": {"settings": replace(NsgaSearch.settings, population=12)},
+    "regularised": {"settings": replace(AgingSearch.settings, population=12, sample=4)},
+    "ofa": {
+        "settings": replace(OfaSearch.settings, first=10, round=14, population=16, generations=3)
+    },
+    "spos": {"settings": replace(SposSearch.settings, first=10, round=14)},
+}
+
+
 @pytest.fixture(params=sorted(SEARCHERS))
 def make(request: pytest.FixtureRequest) -> Make:
     """Build the searcher under test."""
-    kind = SEARCHERS[request.param]
+    kind: Callable[..., Searcher] = SEARCHERS[request.param]
+    quick = QUICK.get(request.param, {})
 
     def build(space: ArchSpace = DIGITS, seed: int = 3, budget: Budget | None = LIMITS) -> Searcher:
-        return kind(space, device=DEVICE, seed=seed, budget=budget)
+        return kind(space, device=DEVICE, seed=seed, budget=budget, **quick)
 
     return build
 
@@ -53,17 +72,29 @@ def search(
     return trials
 
 
+HISTORIES: dict[tuple[str, int], tuple[Trial, ...]] = {}
+
+
+def history(make: Make, count: int) -> list[Trial]:
+    """What `search` finds from nothing, found once for all tests."""
+    searcher = make()
+    key = (searcher.name, count)
+    if key not in HISTORIES:
+        HISTORIES[key] = tuple(search(searcher, [], count))
+    return list(HISTORIES[key])
+
+
 def ids(archs: Sequence[Arch]) -> list[str]:
     return [arch.id for arch in archs]
 
 
 def test_the_registry_names_each_searcher_as_it_names_itself() -> None:
-    assert {"random", "evolution"} == set(SEARCHERS)
+    assert set(SEARCHERS) == {"random", "evolution"} | set(QUICK)
     assert all(SEARCHERS[name].name == name for name in SEARCHERS)
 
 
 def test_proposals_are_in_the_space_and_never_repeat(make: Make) -> None:
-    trials = search(make(), [], 60)
+    trials = history(make, 60)
     assert all(DIGITS.check(trial.arch) for trial in trials)
     assert len({trial.arch.id for trial in trials}) == 60
 
@@ -76,7 +107,7 @@ def test_many_asks_before_any_answer_never_repeat(make: Make) -> None:
 
 
 def test_asking_for_five_is_asking_five_times(make: Make) -> None:
-    trials = search(make(), [], 30)
+    trials = history(make, 30)
     at_once, one_by_one = make(), make()
     at_once.resume(trials)
     one_by_one.resume(trials)
@@ -97,8 +128,8 @@ def test_the_seed_decides(make: Make) -> None:
 
 @pytest.mark.parametrize("cut", [1, 7, 13, 20, 33])
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(make: Make, cut: int) -> None:
-    unbroken = search(make(), [], 45)
-    first_part = search(make(), [], cut)
+    unbroken = history(make, 45)
+    first_part = history(make, cut)
     again = make()
     again.resume(first_part)
     resumed = search(again, first_part, 45)
@@ -106,7 +137,7 @@ def test_a_killed_search_goes_on_as_if_nothing_had_happened(make: Make, cut: int
 
 
 def test_the_order_of_telling_does_not_matter(make: Make) -> None:
-    trials = search(make(), [], 30)
+    trials = history(make, 30)
     shuffled = [*trials, *(replace(t, state="asked", value=None, failure=None) for t in trials[:9])]
     random.Random(0).shuffle(shuffled)
     forward, anyhow = make(), make()
@@ -116,7 +147,7 @@ def test_the_order_of_telling_does_not_matter(make: Make) -> None:
 
 
 def test_telling_twice_changes_nothing(make: Make) -> None:
-    trials = search(make(), [], 25)
+    trials = history(make, 25)
     once, twice = make(), make()
     once.resume(trials)
     twice.resume([*trials, *trials])

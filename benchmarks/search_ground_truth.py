@@ -1,0 +1,241 @@
+"""Everything about a small space, measured once: what searchers are scored against.
+
+    python -m benchmarks.search_ground_truth --run RUN [--space fashion] [--images 4000]
+        [--passes 2] [--limit N] [--workers 2] [--out FILE]
+
+RUN is a trained run of the space's preset. Every subnet of the reduced space is exported with the
+parity gate, and its bytes are scored on the search split; then the files are measured by
+`firmware_bridge.bench` at level quick, alone on the machine, in passes of different order. Left
+out, because nothing in the table depends on it: golden outputs and the second file format. Of the
+passes the one with the lowest median counts; how far they differ is a figure of its own. A model
+of medium size is measured again and again between the others: it tells whether the machine drifted.
+
+What was done is kept in --work line by line: an interrupted run goes on. Without --limit the table
+goes to benchmarks/tables/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.record import Figure, machine, write_result
+from benchmarks.reduced import REDUCED, TABLES, Row, everything, write_table
+from edgenas.campaign.rundir import RunDir
+from edgenas.campaign.scoring import Scorer
+from edgenas.campaign.training import open_run, scorer_of
+from edgenas.data import Split
+from edgenas.export.errors import CandidateError
+from edgenas.space import Arch
+from firmware_bridge.bench.plan import MeasurePlan
+from firmware_bridge.bench.supervise import measure
+from firmware_bridge.machine_lock import MachineLock, default_lock_path
+from firmware_bridge.wire.levels import LEVELS
+from firmware_bridge.wire.measured import Measurement
+from firmware_bridge.wire.statistics import candidate_samples, summarize
+
+SEED = 5
+REFERENCE_EVERY = 40  # measurements between two of the model that tells of drift
+LEVEL = LEVELS["quick"]
+
+
+def main() -> None:
+    """Export and score all, measure all, write the table."""
+    options = _arguments()
+    space = REDUCED[options.space]
+    archs = everything(space)
+    if options.limit is not None:
+        archs = random.Random(SEED).sample(archs, options.limit)
+    options.work.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    scored = _score_all(options, archs)
+    scored_s = time.perf_counter() - began
+    measured = _measure_all(options, archs, scored)
+    rows = {a: _row(scored[a.id], [p.get(a.id) for p in measured]) for a in archs}
+    about = {
+        "run": RunDir(options.run).read_card().data, "images": options.images,
+        "passes": options.passes, "level": LEVEL.name, "machine": machine(),
+    }  # fmt: skip
+    out = options.out or (TABLES / "search_ground_truth.json" if options.limit is None else None)
+    figures = _figures(list(rows.values()), _kept(options.work / "reference.jsonl"))
+    measured_s = time.perf_counter() - began - scored_s
+    print(f"{len(archs)} subnets: export and accuracy {scored_s:.0f} s, passes {measured_s:.0f} s")
+    if out is not None:
+        write_table(out, space, [rows.get(arch) for arch in everything(space)], about)
+    if options.limit is None:
+        write_result("search_ground_truth", figures, {"order": SEED}, about)
+    else:
+        print("\n".join(f"{f.name}: {f.value:.4g} {f.unit}" for f in figures))
+
+
+# --- accuracy ----------------------------------------------------------------------------------
+
+
+def _score_all(options: argparse.Namespace, archs: Sequence[Arch]) -> dict[str, dict[str, Any]]:
+    """Accuracy, file and digest of each subnet by its id; a failure has a reason instead."""
+    kept = options.work / f"scored-{options.images}.jsonl"
+    known = {row["id"]: row for row in _kept(kept)}
+    missing = [arch for arch in archs if arch.id not in known]
+    jobs = [(str(options.run), options.images, arch.to_dict()) for arch in missing]
+    spawn = get_context("spawn")
+    with (
+        ProcessPoolExecutor(options.workers, spawn) as pool,
+        kept.open("a", encoding="utf-8") as file,
+    ):
+        for row in pool.map(_score, jobs, chunksize=4):
+            known[row["id"]] = row
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            if len(known) % 50 == 0:
+                print(f"scored {len(known)} of {len(archs)}", flush=True)
+    return known
+
+
+def _score(job: tuple[str, int, dict[str, Any]]) -> dict[str, Any]:
+    """One subnet; runs in a worker process."""
+    folder, images, body = job
+    arch = Arch.from_dict(body)
+    try:
+        found = _scorer(folder, images).candidate(arch)
+    except CandidateError as error:
+        return {"id": arch.id, "failure": str(error)}
+    exported = found.exported
+    return {
+        "id": arch.id, "accuracy": found.accuracy, "path": str(exported.path),
+        "sha256": exported.sha256, "bytes": exported.size_bytes, "seconds": exported.seconds,
+    }  # fmt: skip
+
+
+@cache
+def _scorer(folder: str, images: int) -> Scorer:
+    torch.set_num_threads(1)
+    run = RunDir(Path(folder))
+    checkpoint, data = open_run(run)
+    whole = scorer_of(run, checkpoint, data)
+    some = Split(data.search.images[:images], data.search.labels[:images])
+    return Scorer(whole.exporter, some, f"{images}-{data.fingerprint}")
+
+
+# --- latency and memory ------------------------------------------------------------------------
+
+
+def _measure_all(
+    options: argparse.Namespace, archs: Sequence[Arch], scored: dict[str, dict[str, Any]]
+) -> list[dict[str, dict[str, Any]]]:
+    """The passes, each a dict from id to figures."""
+    files = {arch.id: Path(scored[arch.id]["path"]) for arch in archs if "path" in scored[arch.id]}
+    middle = sorted(files, key=lambda arch_id: files[arch_id].stat().st_size)[len(files) // 2]
+    passes = []
+    with MachineLock(default_lock_path(os.environ)).hold(timeout_s=3600):
+        for number in range(options.passes):
+            kept = options.work / f"measured-{number}.jsonl"
+            known = {row["id"]: row for row in _kept(kept)}
+            order = sorted(set(files) - set(known))
+            random.Random(f"{SEED}/{number}").shuffle(order)
+            with kept.open("a", encoding="utf-8") as file:
+                for count, arch_id in enumerate(order):
+                    if count % REFERENCE_EVERY == 0:
+                        _note_reference(options.work, files[middle])
+                    known[arch_id] = {"id": arch_id, **_measured(files[arch_id])}
+                    file.write(json.dumps(known[arch_id]) + "\n")
+                    file.flush()
+            print(f"pass {number + 1} of {options.passes}: {len(known)} measured", flush=True)
+            passes.append(known)
+    return passes
+
+
+def _note_reference(work: Path, path: Path) -> None:
+    with (work / "reference.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_measured(path)) + "\n")
+
+
+def _measured(path: Path) -> dict[str, Any]:
+    plan = MeasurePlan(
+        model_path=path.absolute(),
+        min_samples=LEVEL.min_samples,
+        max_samples=LEVEL.max_samples,
+        min_time_ms=LEVEL.min_time_ms,
+        cap_ms=LEVEL.cap_ms,
+        warmup_ms=LEVEL.warmup_ms,
+        min_rounds=LEVEL.min_rounds,
+        quiet=LEVEL.quiet,
+    )
+    outcome = measure(plan)
+    if not isinstance(outcome, Measurement) or not outcome.legs:
+        return {"failure": str(outcome)}
+    summary = summarize(candidate_samples(outcome.legs))
+    memory = outcome.memory.get("peak_delta_bytes")
+    return {"p50_us": summary.p50_ns / 1e3, "p95_us": summary.p95_ns / 1e3, "memory": memory}
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+
+def _row(scored: dict[str, Any], passes: Sequence[dict[str, Any] | None]) -> Row | None:
+    found = [one for one in passes if one is not None and "p50_us" in one]
+    if not found or "accuracy" not in scored:
+        return None
+    best = min(found, key=lambda one: float(one["p50_us"]))
+    memory = statistics.median_low(int(one["memory"]) for one in found)
+    p50_us = tuple(round(float(one["p50_us"]), 3) for one in found)
+    return Row(
+        scored["accuracy"], p50_us, round(best["p95_us"], 3), memory, scored["bytes"],
+        scored["sha256"],
+    )  # fmt: skip
+
+
+def _figures(rows: Sequence[Row | None], references: Sequence[dict[str, Any]]) -> list[Figure]:
+    found = [row for row in rows if row is not None]
+    spread = [100 * (max(row.p50_us) / min(row.p50_us) - 1) for row in found]
+    accuracies = len({row.accuracy for row in found})
+    medians = [float(one["p50_us"]) for one in references if "p50_us" in one]
+    drift = 100 * (statistics.quantiles(medians, n=20)[-1] / min(medians) - 1) if medians else 0.0
+    return [
+        Figure("subnets measured completely", len(found), "", 2000, ">="),
+        Figure("subnets that failed", len(rows) - len(found), "", 0, "<="),
+        Figure("difference of the passes, median", statistics.median(spread), "%", 5.0, "<="),
+        Figure("reference model, 95th percentile above its best", drift, "%", 10.0, "<="),
+        Figure("distinct accuracies", accuracies, "", 50, ">="),
+    ]
+
+
+def _kept(path: Path) -> list[dict[str, Any]]:
+    """Whole lines; the last one may have been cut off by a kill."""
+    return list(_whole_lines(path)) if path.exists() else []
+
+
+def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--space", choices=sorted(REDUCED), default="fashion")
+    parser.add_argument("--images", type=int, default=4000, help="of the search split (4000)")
+    parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="processes that export and score")
+    parser.add_argument("--limit", type=int, help="only so many subnets, and no result file")
+    parser.add_argument("--out", type=Path, help="write the table there")
+    parser.add_argument("--work", type=Path, default=Path("benchmarks/scratch/ground_truth"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
