@@ -19,6 +19,7 @@ from edgenas.cli import (
     pick,
     profiles,
     report,
+    rollout,
     search,
     ship,
     train,
@@ -26,7 +27,7 @@ from edgenas.cli import (
 from edgenas.errors import EdgenasError
 from firmware_bridge.wire.errors import BridgeError
 
-COMMANDS = (demo, train, export, broker, devices, profiles, search, pick, ship, report)
+COMMANDS = (demo, train, export, broker, devices, profiles, search, pick, ship, rollout, report)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.profiles import released_as
+from edgenas.fleet.roster import DeviceView
 from edgenas.rollout.driver import Order, Word
 from edgenas.rollout.verbs import Candidate
+from firmware_bridge.wire.messages import Facts, State
 
 OTHER_INCUMBENT = "other_incumbent"
 
@@ -61,12 +63,25 @@ class HostDesk:
         return None if outcome is None else Word(outcome.outcome, outcome.report)
 
     def candidates(self, slot: str) -> Sequence[Candidate]:
-        found = []
-        for view in self._host.devices():
-            if view.online and view.facts is not None and view.state is not None:
-                known = view.state.slots.get(slot)
-                active = None if known is None else known.active
-                found.append(
-                    Candidate(device_id=view.device_id, profile=released_as(view), active=active)
-                )
-        return found
+        return [
+            _candidate(view, view.facts, view.state, slot)
+            for view in self._host.devices()
+            if view.online and view.facts is not None and view.state is not None
+        ]
+
+
+def _candidate(view: DeviceView, facts: Facts, state: State, slot: str) -> Candidate:
+    known = state.slots.get(slot)
+    return Candidate(
+        device_id=view.device_id,
+        profile=released_as(view),
+        active=None if known is None else known.active,
+        keyids=facts.keyids if facts.can_verify else (),
+        runtime=runtime_of(view),
+    )
+
+
+def runtime_of(view: DeviceView) -> str:
+    """Name of a device's runtime, without its version; empty if it has not said so."""
+    named = None if view.facts is None else view.facts.fingerprint.get("runtime")
+    return named.partition(" ")[0] if isinstance(named, str) else ""

@@ -85,6 +85,7 @@ class Group:
         bounds: What its trials have to stay within.
         joins: In a continuous rollout, devices of the profile that appear later get it as well.
         label: For people: which network it is.
+        runtimes: Names of the runtimes that its devices had; empty if that is not known.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Group:
     bounds: Bounds = field(default_factory=Bounds)
     joins: bool = False
     label: str = ""
+    runtimes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from edgenas.rollout.events import (
     Started,
     Superseded,
 )
-from edgenas.rollout.plan import Member
+from edgenas.rollout.plan import Group, Member
 from edgenas.rollout.state import OPEN_STATUS, Course, RolloutState
 from edgenas.rollout.trips import ERRORS, UNSURE
 
@@ -39,11 +39,15 @@ class Candidate:
         device_id: Its id.
         profile: Profile that releases for it must name.
         active: Bundle that it runs, None for an empty slot.
+        keyids: Keys that it trusts releases from.
+        runtime: Name of its runtime, empty if it has not said so.
     """
 
     device_id: str
     profile: str
     active: str | None
+    keyids: tuple[str, ...] = ()
+    runtime: str = ""
 
 
 def start(state: RolloutState, by: str, others: Sequence[RolloutState] = ()) -> list[Event]:
@@ -188,8 +192,8 @@ def join(state: RolloutState, candidates: Sequence[Candidate], now_ms: int) -> l
 def _as_member(state: RolloutState, candidate: Candidate) -> Member | None:
     """The device as a member, if there is a release for it and a signed way back from that."""
     plan = state.plan
-    groups = [g for g in plan.groups if g.joins and g.profile == candidate.profile]
-    if len(groups) != 1 or candidate.device_id in {left.device_id for left in plan.left_out}:
+    groups = [group for group in plan.groups if group.joins and _suits(group, candidate)]
+    if len(groups) != 1:
         return None
     key = _known_way_back(plan.empty_way_back, plan.members, groups[0].name, candidate.active)
     if key is None:
@@ -200,6 +204,15 @@ def _as_member(state: RolloutState, candidate: Candidate) -> Member | None:
         incumbent=candidate.active,
         ways_back=key,
     )
+
+
+def _suits(group: Group, candidate: Candidate) -> bool:
+    """Whether a device could take a group's release: profile, signature, runtime."""
+    signatures = group.release.get("signatures")
+    signed = signatures if isinstance(signatures, list) else []
+    trusted = any(each.get("keyid") in candidate.keyids for each in signed)
+    runs = not group.runtimes or candidate.runtime in group.runtimes
+    return group.profile == candidate.profile and trusted and runs
 
 
 def _known_way_back(

@@ -327,7 +327,7 @@ def plan_of(
                 name=name,
                 profile=name,
                 bundle=f"{name}-{version}",
-                release={"group": name},
+                release={"group": name, "signatures": [{"keyid": "key"}]},
                 bounds=BOUNDS,
                 joins=joins_until_ms is not None,
             )
