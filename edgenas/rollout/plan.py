@@ -54,7 +54,8 @@ class Gate:
                 raise PlanError(f"{name}: expected at least 1 or off, got {value}")
         for name in ("error_pct", "perf_pct", "success_pct"):
             value = getattr(self, name)
-            if value is not None and not 1 <= value <= 100:
+            may_be_off = value is None and name != "success_pct"
+            if not may_be_off and not 1 <= value <= 100:
                 raise PlanError(f"{name}: expected 1 to 100 percent, got {value}")
         if self.min_finished < 1 or (self.perf_min is not None and self.perf_min < 0):
             raise PlanError("expected min_finished of at least 1 and perf_min of at least 0")

@@ -63,15 +63,15 @@ class Run:
                 self.drivers[rollout_id].step()
             self._check(rollout_id)
 
-    def jump(self) -> bool:
-        """Go to the next moment at which something is due; False if there is none."""
+    def jump(self, end_ms: int) -> bool:
+        """Go to the next moment at which something is due; False if there is none by the end."""
         now_ms = self.clock.ms
         due_ms = self.desk.due_ms()
         for driver in self.drivers.values():
             driver_ms = next_due_ms(driver.state, driver.now())
             if driver_ms is not None:
                 due_ms = min(due_ms, now_ms + driver_ms - driver.now().ms)
-        if due_ms == NEVER:
+        if due_ms > end_ms or due_ms == NEVER:
             return False
         self.clock.ms = int(max(now_ms + 1, due_ms))
         return True
@@ -81,7 +81,7 @@ class Run:
         end_ms = self.clock.ms + for_ms
         for _ in range(MAX_JUMPS):
             self.step()
-            if not self.jump() or self.clock.ms > end_ms:
+            if not self.jump(end_ms):
                 self.clock.ms = max(self.clock.ms, end_ms)
                 self.step()
                 return
