@@ -31,6 +31,7 @@ from edgenas.rollout.plan import LeftOut, Plan
 from edgenas.rollout.plan_file import GroupRule, Recipe
 from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
 from edgenas.rollout.store import RolloutStore, load
+from firmware_bridge.wire.release import ReleaseManifest
 from firmware_bridge.wire.values import new_id
 
 MIN_TOLERANCE_LSB = 1
@@ -205,6 +206,11 @@ def _assigned(
     if not incumbent.known:
         why = f"runs bundle {str(incumbent.bundle)[:12]}, shipped from elsewhere: no way back"
         return LeftOut(device_id=device_id, why=why)
+    if not _on_shelf(host, incumbent.manifest):
+        why = "the files of what it runs are no longer on the shelf: no way back"
+        return LeftOut(device_id=device_id, why=why)
+    if not _on_shelf(host, incumbent.way_back):
+        incumbent = replace(incumbent, way_back=None)
     return Assigned(
         device_id=device_id,
         group=group,
@@ -213,6 +219,12 @@ def _assigned(
         peak_bytes=peaks.get((device_id, str(incumbent.bundle))),
         runtime=runtime_of(choice.view),
     )
+
+
+def _on_shelf(host: FleetHost, manifest: ReleaseManifest | None) -> bool:
+    """Whether a release, if there is one, can be served."""
+    files = () if manifest is None else manifest.files
+    return all(host.shelf.size_of(each.sha256) == each.size_bytes for each in files)
 
 
 def _parcel(

@@ -111,7 +111,7 @@ class RolloutDriver:
         self._desk = desk
         self.state: RolloutState = load(store, rollout_id)
         self._clock = RolloutClock(clock, self.state.newest_ms)
-        self._all_due = True
+        self._hear_all = self._tell_all = True
 
     def now(self) -> Now:
         """The rollout's time."""
@@ -128,19 +128,20 @@ class RolloutDriver:
         """
         before = self.state.position
         if catch_up(self._store, self.state):
-            self._all_due = True  # another process has asked for something
+            self._tell_all = True  # another process has asked for something
         self._hear(self._courses(news))
         self._let_join()
         self._decide()
-        if self._all_due:
+        if self._tell_all:
+            self._tell_all = False
             self._tell(list(self.state.courses.values()))
-            self._all_due = False
         records = self._store.events(self.state.plan.rollout_id, before)
         return [record.event for record in records]
 
     def _courses(self, news: Collection[str] | None) -> list[Course]:
         courses = list(self.state.courses.values())
-        if news is None or self._all_due:
+        everybody, self._hear_all = news is None or self._hear_all, False
+        if everybody or news is None:
             return courses
         return [c for c in courses if any(i in news for i in self._ids(c))]
 
@@ -211,7 +212,7 @@ class RolloutDriver:
         state = self.state
         if not self._store.append(state.plan.rollout_id, state.position, events, at_ms):
             catch_up(self._store, state)
-            self._all_due = True
+            self._hear_all = self._tell_all = True  # what was to be written is found once more
             return False
         for event in events:
             state.apply(event, at_ms)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.rollout.asking import ask
+from edgenas.rollout.asking import Verb, ask
 from edgenas.rollout.errors import RolloutStoreError
 from edgenas.rollout.events import (
     KINDS,
@@ -90,7 +90,7 @@ def test_writers_side_by_side_lose_nothing(store: RolloutStore) -> None:
     def insist(name: str) -> None:
         for number in range(5):
             note = Paused(reasons={f"{name}{number}": "x"}, by=name)
-            ask(store, ID, lambda _, note=note: [note], 1)  # type: ignore[misc]
+            ask(store, ID, saying(note), 1)
 
     threads = [threading.Thread(target=insist, args=(name,)) for name in "abc"]
     for thread in threads:
@@ -99,6 +99,10 @@ def test_writers_side_by_side_lose_nothing(store: RolloutStore) -> None:
         thread.join()
     reasons = load(store, ID).reasons
     assert sorted(reasons) == sorted(f"{name}{number}" for name in "abc" for number in range(5))
+
+
+def saying(event: Event) -> Verb:
+    return lambda _: [event]
 
 
 def test_a_file_is_shared_by_processes_and_outlives_them(tmp_path: Path) -> None:
