@@ -11,6 +11,7 @@ from typing import Any, Self
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from edgenas.rollout.events import Event
 from edgenas.rollout.state import RolloutState
@@ -28,12 +29,14 @@ def plan_view(body: Body, online: Collection[str]) -> RenderableType:
         f"rollout {body['rollout'][:8]}, version {body['version']}: {body['targeted']} devices, "
         f"{there} online, {len(body['left_out'])} left out"
     )
-    return Group(title, _groups(body), _gates(body), _planned_devices(body, online), *_left(body))
+    return Group(
+        Text(title), _groups(body), _gates(body), _planned_devices(body, online), *_left(body)
+    )
 
 
 def status_view(body: Body) -> RenderableType:
     """A rollout now."""
-    return Group(_headline(body), _groups(body), _waves(body), _devices(body), *_left(body))
+    return Group(Text(_headline(body)), _groups(body), _waves(body), _devices(body), *_left(body))
 
 
 def events_view(kept: Sequence[Record]) -> RenderableType:
@@ -41,7 +44,7 @@ def events_view(kept: Sequence[Record]) -> RenderableType:
     table = Table("at", "what")
     for record in kept:
         when = datetime.fromtimestamp(record.at_ms / 1000).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(when, told(record.event) or record.event.kind)
+        _add(table, when, told(record.event) or record.event.kind)
     return table
 
 
@@ -76,7 +79,7 @@ class Screen:
         self._lines = [*self._lines, *(f"{stamp} {line}" for line in lines)][-NEWEST_LINES:]
         body = summary(state, state.newest_ms)
         if self._live is not None:
-            view = Group(_headline(body), _waves(body), *self._lines)
+            view = Group(Text(_headline(body)), _waves(body), *map(Text, self._lines))
             self._live.update(view, refresh=True)
             return
         if self._first:
@@ -102,7 +105,8 @@ def _headline(body: Body) -> str:
 def _groups(body: Body) -> Table:
     table = Table("group", "profile", "network", "bundle", "devices")
     for group in body["groups"]:
-        table.add_row(
+        _add(
+            table,
             group["name"],
             group["profile"],
             group["network"],
@@ -117,7 +121,8 @@ def _gates(body: Body) -> Table:
     for wave in body["waves"]:
         gate = wave["gate"]
         needed = gate.get("perf_min")
-        table.add_row(
+        _add(
+            table,
             wave["name"],
             str(wave["counts"]["assigned"]),
             _limits(gate, "error"),
@@ -142,7 +147,8 @@ def _waves(body: Body) -> Table:
     table = Table("wave", "phase", "run it", "failed", "open", "measured", "worse", "closed gates")
     for wave in body["waves"]:
         counts = wave["counts"]
-        table.add_row(
+        _add(
+            table,
             wave["name"],
             wave["phase"],
             f"{counts['succeeded']} of {counts['assigned']}",
@@ -158,7 +164,8 @@ def _waves(body: Body) -> Table:
 def _planned_devices(body: Body, online: Collection[str]) -> Table:
     table = Table("device", "wave", "group", "runs now", "online")
     for device in body["devices"]:
-        table.add_row(
+        _add(
+            table,
             device["id"],
             device["wave"],
             device["group"],
@@ -174,7 +181,8 @@ def _devices(body: Body) -> Table:
         trial, back = device["trial"] or {}, device["way_back"]
         state = device["state"] if back is None else f"{device['state']}, back: {back['state']}"
         why = "; ".join([*([device["code"]] if device["code"] else []), *trial.get("bad", [])])
-        table.add_row(
+        _add(
+            table,
             device["id"],
             device["wave"],
             device["group"],
@@ -187,9 +195,14 @@ def _devices(body: Body) -> Table:
     return table
 
 
+def _add(table: Table, *cells: str) -> None:
+    """A row; what devices and operators wrote is no markup."""
+    table.add_row(*map(Text, cells))
+
+
 def _figure(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
-def _left(body: Body) -> list[str]:
-    return [f"left out: {device}: {why}" for device, why in body["left_out"].items()]
+def _left(body: Body) -> list[Text]:
+    return [Text(f"left out: {device}: {why}") for device, why in body["left_out"].items()]

@@ -206,7 +206,7 @@ def _given_up(state: RolloutState, now: Now) -> Iterator[Event]:
     patience_ms = round(1000 * state.plan.pace.patience_s)
     for course in state.courses.values():
         way, trip = course.newest
-        waits_for_nothing = trip.state == "STAGED" and not trip.held
+        waits_for_nothing = trip.state == "STAGED" and (trip.withdrawn or not trip.held)
         if waits_for_nothing and now.ms - trip.since_ms >= patience_ms:
             yield Moved(device=course.device_id, way=way, attempt=trip.attempt, state="EXPIRED")
 

@@ -82,10 +82,16 @@ def test_what_people_see(store: SqliteStore, capsys: pytest.CaptureFixture[str])
     store.add(a_plan())
     plan = fresh(a_plan())
     console = Console(width=140)
-    body = {**summary(plan, 0), "left_out": {"dev-9": "no pick for its profile"}}
+    body = {**summary(plan, 0), "left_out": {"dev-9": "no pick [/b] for it"}}
     console.print(plan_view(body, ["dev-0"]))
     out = capsys.readouterr().out
-    for word in ("3 devices, 1 online, 1 left out", "dev-9: no pick", "canaries", "100 %", "600 s"):
+    for word in (
+        "3 devices, 1 online, 1 left out",
+        "dev-9: no pick [/b] for it",
+        "canaries",
+        "100 %",
+        "600 s",
+    ):
         assert word in out
     store.append(ID, 0, STORY, 1)
     state = load(store, ID)

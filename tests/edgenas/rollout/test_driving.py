@@ -187,6 +187,22 @@ def test_a_device_that_was_unknown_at_the_rollback_goes_back_when_it_tells() -> 
     assert (run.state(FIRST).status, running(run)) == ("ROLLED_BACK", ["old", "old"])
 
 
+@pytest.mark.parametrize("verb", [abort, rollback])
+def test_a_device_that_vanished_while_it_was_held_keeps_nothing_open(
+    verb: Callable[[RolloutState, str], list[Event]],
+) -> None:
+    run = run_of(Fate(), Fate())
+    until(run, "SUCCEEDED", "VERIFYING")
+    do(run, lambda state: pause(state, "op"))
+    run.go(5 * MINUTE_MS)
+    assert states(run) == ["SUCCEEDED", "STAGED"]
+    run.desk.devices["dev-1"].fate = Fate("gone", PATH.index("STAGED"))
+    do(run, lambda state: verb(state, "op"))
+    run.settle()
+    assert is_over(run.state(FIRST))
+    assert (states(run)[1], running(run)[1]) == ("EXPIRED", "old")
+
+
 def test_what_a_device_calls_worth_another_try_is_tried_before_it_counts() -> None:
     run = run_of(Fate(), Fate())
     run.desk.devices["dev-0"].fates = (Fate("flaky"), Fate())
