@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from edgenas.rollout.events import (
@@ -111,6 +112,7 @@ class RolloutState:
     reasons: dict[str, str] = field(default_factory=dict)
     waves: dict[str, WaveState] = field(default_factory=dict)
     courses: dict[str, Course] = field(default_factory=dict)
+    by_wave: dict[str, list[Course]] = field(default_factory=dict)
     offers_ms: list[int] = field(default_factory=list)
     position: int = 0
     newest_ms: int = 0
@@ -123,7 +125,12 @@ class RolloutState:
 
     def in_wave(self, name: str) -> list[Course]:
         """The devices of a wave."""
-        return [course for course in self.courses.values() if course.wave == name]
+        return self.by_wave.get(name, [])
+
+    def admit(self, course: Course) -> None:
+        """Take a device in."""
+        self.courses[course.device_id] = course
+        self.by_wave.setdefault(course.wave, []).append(course)
 
     @property
     def current_wave(self) -> str | None:
@@ -139,7 +146,7 @@ def fresh(plan: Plan) -> RolloutState:
     for wave in plan.waves:
         state.waves[wave.name] = WaveState()
         for device in wave.devices:
-            state.courses[device] = Course(members[device], wave.name)
+            state.admit(Course(members[device], wave.name))
     return state
 
 
@@ -151,6 +158,7 @@ def replay(plan: Plan, events: Iterable[tuple[Event, int]]) -> RolloutState:
     return state
 
 
+@lru_cache(maxsize=1 << 16)
 def deployment_id(rollout_id: str, device_id: str, way: Way, attempt: int) -> str:
     """The id of a deployment: always the same for the same attempt, so none is made twice."""
     text = f"{rollout_id}/{device_id}/{way}/{attempt}"
@@ -226,7 +234,7 @@ def _keep(course: Course, way: Way, trip: Trip) -> None:
 
 
 def _joined(state: RolloutState, event: Joined, at_ms: int) -> None:
-    state.courses[event.member.device_id] = Course(event.member, JOINERS)
+    state.admit(Course(event.member, JOINERS))
 
 
 def _superseded(state: RolloutState, event: Superseded, at_ms: int) -> None:
