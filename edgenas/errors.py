@@ -12,6 +12,7 @@ goes wrong on a device or in a candidate is not an exception but a value with a 
     |-- export.*                       bytes that do not compute what was trained
     |-- search.*                       a history or a limit that cannot be used
     |-- campaign.*                     a campaign that cannot begin or go on
+    |-- rollout.errors.RolloutError    a rollout that cannot be planned, asked or remembered
     `-- fleet.errors.FleetError
         |-- ShelfError                 a file that cannot be put on the shelf, a digest not on it
         |-- FleetJournalError          the host's database

@@ -31,10 +31,12 @@ ARROWS: dict[str, set[str]] = {
     },
     "edgenas.search": {"edgenas.errors", "edgenas.space", "firmware_bridge.wire"},
     "edgenas.fleet": {"edgenas.errors", "firmware_bridge.wire", "device_profiles"},
+    "edgenas.rollout": {"edgenas.errors", "edgenas.fleet", "firmware_bridge.wire"},
     "edgenas.report": {"edgenas.errors", "edgenas.space"},
     "edgenas.campaign": {
         *("edgenas.errors", "edgenas.space", "edgenas.model", "edgenas.train", "edgenas.export"),
         *("edgenas.search", "edgenas.data", "edgenas.fleet", "edgenas.broker", "edgenas.report"),
+        "edgenas.rollout",
         *("firmware_bridge", "firmware_bridge.wire", "firmware_bridge.runtimes"),
         "device_profiles",
     },
@@ -140,7 +142,9 @@ def test_packages_from_outside_are_imported_at_their_site_only() -> None:
     assert not wrong, "outside their site in SITES:\n" + "\n".join(wrong)
 
 
-@pytest.mark.parametrize("part", ["fleet", "search", "data", "report", "broker", "space"])
+@pytest.mark.parametrize(
+    "part", ["fleet", "rollout", "search", "data", "report", "broker", "space"]
+)
 def test_parts_that_never_see_torch_cannot_reach_it(part: str) -> None:
     start = [name for name in modules() if _matches(name, f"edgenas.{part}")]
     reached = reached_from(start)

@@ -73,7 +73,7 @@ def ship(
     """
     key = load_signing_key(ensure_keys(run.keys).signing)
     (view,) = host.wait_for_devices([setup.device_id], ONLINE_S)
-    refs = _files(host, candidate, classes)
+    refs = release_files(host, candidate, classes)
     incumbent = host.incumbent(setup.device_id, SLOT)
     shipment: Shipment | None = None
     for attempt in range(1, attempts + 1):
@@ -83,14 +83,9 @@ def ship(
             target=Target(released_as(view), setup.device_id),
             files=refs,
             slot=SLOT,
-            limits=_limits(budget),
+            limits=limits_of(budget),
             probe_tolerance_lsb=max(tolerance_lsb, MIN_TOLERANCE_LSB),
-            trial=Trial(
-                setup.threads,
-                setup.cpus,
-                TRIAL_CAP_MS * setup.cap_ms // STANDARD_CAP_MS,
-                setup.memory_cap_bytes,
-            ),
+            trial=trial_of(setup),
         )
         now = datetime.now(UTC)
         manifest = build_release(spec, counter=counter, now=now)
@@ -105,7 +100,10 @@ def ship(
     return shipment if incumbent.known else _without_way_back(shipment, incumbent)
 
 
-def _files(host: FleetHost, candidate: Candidate, classes: Sequence[str]) -> dict[Role, BlobRef]:
+def release_files(
+    host: FleetHost, candidate: Candidate, classes: Sequence[str]
+) -> dict[Role, BlobRef]:
+    """Everything that a release of `candidate` holds, put on the host's shelf."""
     shelf, probe = host.shelf, candidate.probe
     return {
         "model": shelf.add(candidate.exported.path),
@@ -143,11 +141,18 @@ def _without_way_back(shipment: Shipment, incumbent: Incumbent) -> Shipment:
     return replace(shipment, notes="; ".join(note for note in (shipment.notes, told) if note))
 
 
-def _limits(budget: Budget) -> Limits:
+def limits_of(budget: Budget) -> Limits:
+    """What a release signs of a budget."""
     p95 = budget.latency_p95_ms
     return Limits(
         p95_max_us=None if p95 is None else p95 * 1000.0, peak_max_bytes=budget.peak_memory_bytes
     )
+
+
+def trial_of(setup: DeviceSetup) -> Trial:
+    """How a device measures a release before it switches."""
+    cap_ms = TRIAL_CAP_MS * setup.cap_ms // STANDARD_CAP_MS
+    return Trial(setup.threads, setup.cpus, cap_ms, setup.memory_cap_bytes)
 
 
 def _shipment(

@@ -48,7 +48,7 @@ def ship_picks(
                 setup,
                 budget_of(bench.study, device),
                 bench.data.classes,
-                tolerance_lsb=_golden_lsb(bench.study, device, arch),
+                tolerance_lsb=golden_lsb(bench.study, device, arch),
             )
             save_shipments(bench.run, list(known.values()))
         what = known[device]
@@ -73,7 +73,7 @@ def write_reports(bench: Workbench, command: str, progress: Progress) -> Report:
     return report
 
 
-def _golden_lsb(study: Study, device: str, arch: Arch) -> int:
+def golden_lsb(study: Study, device: str, arch: Arch) -> int:
     """Largest difference from the host's output that this device's runtime has shown."""
     found = [s.result for s in study.sessions(device, arch.id)]
     seen = [o.golden_max_lsb or 0 for o in found if isinstance(o, Outcome)]

@@ -20,6 +20,7 @@ from edgenas.cli import (
     profiles,
     recipes,
     report,
+    rollout,
     search,
     ship,
     split,
@@ -40,6 +41,7 @@ COMMANDS = (
     search,
     pick,
     ship,
+    rollout,
     report,
 )
 

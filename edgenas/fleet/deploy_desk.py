@@ -57,6 +57,7 @@ class DeployDesk:
         self._blobs: dict[Place, list[BlobRef]] = {}
         self._open: dict[str, _OpenDeployment] = {}
         self._reported: dict[Place, str | None] = {}
+        self._news: set[str] = set()
         self._restore()
 
     def _restore(self) -> None:
@@ -121,6 +122,28 @@ class DeployDesk:
             )
         self._publish(place, replace(wish, rev=self._next_rev(place), hold=False, hold_reason=None))
 
+    def set_hold(self, deployment_id: str, reason: str | None) -> None:
+        """Have a deployment stop in STAGED, or with None go on; nothing if it is so, or over."""
+        open_one = self._open.get(deployment_id)
+        wish = None if open_one is None else self._wishes.get(open_one.place)
+        if open_one is None or wish is None or wish.deployment != deployment_id:
+            return
+        if wish.hold != (reason is not None):
+            rev = self._next_rev(open_one.place)
+            changed = replace(wish, rev=rev, hold=reason is not None, hold_reason=reason)
+            self._publish(open_one.place, changed)
+
+    def wished(self, place: Place) -> str | None:
+        """The deployment that is wished for in a slot, None if nothing is."""
+        wish = self._wishes.get(place)
+        return None if wish is None else wish.deployment
+
+    def take_news(self) -> frozenset[str]:
+        """The deployments that something was heard of since this was asked last."""
+        news = frozenset(self._news)
+        self._news.clear()
+        return news
+
     def withdraw(self, place: Place) -> None:
         """Wish nothing for a slot; what was only offered is CANCELLED, the model there stays."""
         nothing = Wish(rev=self._next_rev(place))
@@ -165,6 +188,7 @@ class DeployDesk:
         if event.state != deployment.progress.phase:
             row = StepRow(deployment_id, event.attempt, event.rev, event.state)
             self._log.add_step(row, self._clock.wall_ms())
+            self._news.add(deployment_id)
         now_s = self._clock.monotonic_s()
         deployment.progress = step(deployment.progress, event.state, now_s)
 
@@ -299,6 +323,7 @@ class DeployDesk:
         entry = OutcomeRow(row.deployment_id, outcome, *key, body, self._since_ms(row))
         self._log.add_outcome(entry, self._clock.wall_ms())
         self._open.pop(row.deployment_id, None)
+        self._news.add(row.deployment_id)
 
     def _since_ms(self, row: DeploymentRow) -> int:
         return max(0, self._clock.wall_ms() - row.offered_wall_ms)

@@ -205,6 +205,7 @@ class FleetHost:
         *,
         hold_reason: str | None = None,
         ways_back: Sequence[Mapping[str, object]] = (),
+        deployment_id: str | None = None,
     ) -> str:
         """Wish that a slot of a device holds a release; returns when the wish is durable.
 
@@ -215,6 +216,7 @@ class FleetHost:
             files: Files of the release that are not on the shelf yet.
             hold_reason: If given, the device stops before activating until `release_hold`.
             ways_back: Signed ways back, see `sign_with_ways_back`; kept for `go_back`.
+            deployment_id: An id chosen before; offering under a known one changes nothing.
 
         Returns:
             The id of the deployment.
@@ -229,9 +231,12 @@ class FleetHost:
         manifest = read_unverified(envelope)
         for offered in (manifest, *map(read_unverified, ways_back)):
             check_offer(offered, self.fleet, slot, self.shelf)
-        deployment_id, place = new_id(), (check_device_id(device_id), slot)
+        deployment_id = new_id() if deployment_id is None else check_id(deployment_id)
+        place = (check_device_id(device_id), slot)
         with self._changed:
             self._engine.check_alive()
+            if self._desks.deployments.knows(deployment_id):
+                return deployment_id
             self._desks.ways_back.keep(place, manifest, ways_back)
             self._desks.deployments.offer(place, deployment_id, envelope, hold_reason=hold_reason)
             self._changed.notify_all()
@@ -246,6 +251,15 @@ class FleetHost:
         """
         with self._changed:
             return self._desks.ways_back.incumbent((check_device_id(device_id), slot))
+
+    def active_bundle(self, device_id: str, slot: str) -> str | None:
+        """The bundle that a slot of a device runs by its last word, None for an empty slot.
+
+        Raises:
+            ReleaseError: The device has not said so yet.
+        """
+        with self._changed:
+            return self._desks.deployments.active((check_device_id(device_id), slot))
 
     def go_back(self, device_id: str, slot: str) -> str:
         """Wish that a slot goes back to what it ran before; no key is needed.
@@ -277,6 +291,38 @@ class FleetHost:
             self._engine.check_alive()
             self._desks.deployments.withdraw((check_device_id(device_id), slot))
             self._changed.notify_all()
+
+    def set_hold(self, deployment_id: str, reason: str | None) -> None:
+        """Have an open deployment stop before it activates, or with None go on; may be repeated."""
+        with self._changed:
+            self._engine.check_alive()
+            self._desks.deployments.set_hold(deployment_id, reason)
+
+    def wished(self, device_id: str, slot: str) -> str | None:
+        """The deployment that is wished for in a slot of a device, None if nothing is."""
+        with self._changed:
+            return self._desks.deployments.wished((device_id, slot))
+
+    def knows_deployment(self, deployment_id: str) -> bool:
+        """Whether a deployment of that id was ever offered here."""
+        with self._changed:
+            return self._desks.deployments.knows(deployment_id)
+
+    def deployment_outcome(self, deployment_id: str) -> DeploymentOutcome | None:
+        """How a deployment ended as far as is known; None while it is under way or unknown."""
+        with self._changed:
+            return self._desks.deployments.outcome(deployment_id)
+
+    def wait_deployment_news(self, timeout_s: float) -> frozenset[str]:
+        """Wait until something is heard of any deployment; the ids, none if nothing was in time.
+
+        For one consumer: what was handed out is not handed out again.
+
+        Raises:
+            FleetStoppedError: The host cannot go on; the cause is in the text.
+        """
+        desk = self._desks.deployments
+        return self._engine.wait_for(lambda: desk.take_news() or None, timeout_s) or frozenset()
 
     def wait_deployment(self, deployment_id: str, timeout_s: float) -> DeploymentOutcome | None:
         """Wait for a deployment to end; None if it did not in time.

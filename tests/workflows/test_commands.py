@@ -60,6 +60,24 @@ def test_from_nothing_to_a_report(edgenas: Commands, trained: Path) -> None:
         back = edgenas("ship", "run", *reach, "--back", "--device", "dev-a")
         assert back == "dev-a: WENT_BACK back on an empty slot\n"
         assert [site.model_digest(device) for device in DEVICES] == [None, shipped["dev-b"]]
+        check_rollout(edgenas, reach)
+        assert {device: site.model_digest(device) for device in DEVICES} == shipped
+
+
+def check_rollout(edgenas: Commands, reach: tuple[str, ...]) -> None:
+    """One rollout gives each device its own pick; the one that has it already keeps it."""
+    gate = "soak_s = 0\nperf_min = 0\nperf_abs = 'off'\nperf_pct = 'off'\n"
+    text = f"[[wave]]\ncanaries = ['dev-b']\n{gate}[[wave]]\npercent = 100\n{gate}"
+    (edgenas.folder / "plan.toml").write_text(text)
+    planned = json.loads(edgenas("rollout", "plan", "run", *reach, "--plan", "plan.toml", "--json"))
+    assert planned["online_now"] == list(DEVICES)
+    assert planned["left_out"] == {}
+    assert len(planned["groups"]) == 2
+    edgenas("rollout", "start", "run", *reach)
+    body = json.loads(edgenas("rollout", "status", "run", "--json"))
+    assert body["status"] == "COMPLETED"
+    codes = {device["id"]: device["code"] for device in body["devices"]}
+    assert codes["dev-b"] == "already_installed"
 
 
 def check_export(edgenas: Commands) -> None:

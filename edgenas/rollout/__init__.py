@@ -1,0 +1,1 @@
+"""Rolling releases out to a fleet in waves: plan, gates, decisions, and what carries them out."""

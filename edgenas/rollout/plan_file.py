@@ -1,0 +1,155 @@
+"""The file in which an operator says how a rollout shall go: groups, waves, gates, pace, windows.
+
+TOML; whatever is left out has a default, and a word that is not known is an error. Leaves picks and
+devices to whoever makes the plan.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edgenas.rollout.errors import PlanError
+from edgenas.rollout.plan import CANARY_GATE, LATER_GATE, Gate, Pace
+from edgenas.rollout.waves import DEFAULT_RULES, WaveRule
+from edgenas.rollout.windows import DAYS, Window, parse_window
+
+MAX_BYTES = 1 << 20
+_OFF = {"off", "all"}  # `perf_min = "all"` reads better than "off"
+_GATE = tuple(each.name for each in fields(Gate))
+_PACE = tuple(each.name for each in fields(Pace) if each.name != "windows")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRule:
+    """Which devices get whose pick.
+
+    Attributes:
+        name: Name of the group.
+        pick: Device of the search whose pick they get.
+        profile: Every device of this profile; or
+        devices: these.
+        ratio_max: Latency over the incumbent's that is meant to be allowed; signed, if given.
+    """
+
+    name: str
+    pick: str
+    profile: str | None = None
+    devices: tuple[str, ...] | None = None
+    ratio_max: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.profile is None) == (self.devices is None):
+            raise PlanError(f"group {self.name}: expected one of profile and devices")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a rollout shall go.
+
+    Attributes:
+        groups: Who gets whose pick; none for every device by its profile.
+        waves: In which order.
+        pace: How fast.
+        continuous_days: Devices that appear within so many days are taken in; None for a snapshot.
+        note: What it is about.
+    """
+
+    groups: tuple[GroupRule, ...] = ()
+    waves: tuple[WaveRule, ...] = DEFAULT_RULES
+    pace: Pace = field(default_factory=Pace)
+    continuous_days: float | None = None
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.continuous_days is not None and not self.continuous_days > 0:
+            raise PlanError(f"continuous_days: expected more than 0, got {self.continuous_days}")
+
+
+def read_recipe(path: Path | None) -> Recipe:
+    """Read a plan file; the defaults if there is none.
+
+    Raises:
+        PlanError: It cannot be read, or says something that is not known.
+    """
+    if path is None:
+        return Recipe()
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise PlanError(f"{path}: expected at most {MAX_BYTES} B")
+        body = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise PlanError(f"expected a plan file (TOML) at {path}, got {error}") from error
+    try:
+        return parse_recipe(body)
+    except PlanError as error:
+        raise PlanError(f"{path}: {error}") from error
+    except TypeError as error:
+        raise PlanError(f"{path}: expected a value of the right type, got {error}") from error
+
+
+def parse_recipe(body: Mapping[str, Any]) -> Recipe:
+    """Build a recipe from parsed TOML.
+
+    Raises:
+        PlanError: It says something that is not known.
+    """
+    _check_known("plan", body, ("note", "continuous_days", "pace", "window", "group", "wave"))
+    windows = tuple(_window(table) for table in _tables(body, "window"))
+    waves = tuple(_wave(table) for table in _tables(body, "wave"))
+    return Recipe(
+        groups=tuple(_group(table) for table in _tables(body, "group")),
+        waves=waves or DEFAULT_RULES,
+        pace=_pace(body.get("pace", {}), windows),
+        continuous_days=body.get("continuous_days"),
+        note=str(body.get("note", "")),
+    )
+
+
+def _tables(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    found = body.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(table, dict) for table in found):
+        raise PlanError(f"{name}: expected tables, each beginning with [[{name}]]")
+    return found
+
+
+def _window(table: Mapping[str, Any]) -> Window:
+    _check_known("window", table, ("time", "days", "zone"))
+    days, zone = table.get("days", DAYS), table.get("zone", "UTC")
+    return parse_window(str(table.get("time", "")), tuple(days), str(zone))
+
+
+def _group(table: Mapping[str, Any]) -> GroupRule:
+    _check_known("group", table, tuple(each.name for each in fields(GroupRule)))
+    for name in ("name", "pick"):
+        if not isinstance(table.get(name), str):
+            raise PlanError(f"group: expected a {name}, got {table.get(name)!r}")
+    devices = table.get("devices")
+    return GroupRule(**{**table, "devices": None if devices is None else tuple(devices)})
+
+
+def _wave(table: Mapping[str, Any]) -> WaveRule:
+    _check_known("wave", table, ("canaries", "groups", "percent", *_GATE))
+    usual = CANARY_GATE if "canaries" in table else LATER_GATE
+    given = {name: _switched(table[name]) for name in _GATE if name in table}
+    known = {name: getattr(usual, name) for name in _GATE}
+    names = {name: tuple(table[name]) for name in ("canaries", "groups") if name in table}
+    return WaveRule(percent=table.get("percent"), gate=Gate(**{**known, **given}), **names)
+
+
+def _pace(table: Mapping[str, Any], windows: tuple[Window, ...]) -> Pace:
+    _check_known("pace", table, _PACE)
+    return Pace(windows=windows, **{name: _switched(value) for name, value in table.items()})
+
+
+def _switched(value: object) -> Any:
+    return None if value in _OFF else value
+
+
+def _check_known(what: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise PlanError(f"{what}: expected only {', '.join(known)}, got also {', '.join(unknown)}")

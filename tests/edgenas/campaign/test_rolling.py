@@ -1,0 +1,118 @@
+"""Who gets whose pick in a rollout, and who is left out for which reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.picking import Picked
+from edgenas.campaign.rolling import choose, default_rules, known_peaks, parcel_names
+from edgenas.fleet.presence import Phase
+from edgenas.fleet.profiles import known_profiles
+from edgenas.fleet.roster import DeviceView
+from edgenas.rollout.events import Moved, Offered
+from edgenas.rollout.evidence import Evidence
+from edgenas.rollout.plan import LATER_GATE
+from edgenas.rollout.plan_file import GroupRule
+from edgenas.rollout.store import MemoryStore
+from firmware_bridge.wire.messages import Facts
+from tests.edgenas.rollout.sim import plan_of
+
+KEY = "k" * 64
+PROFILES = known_profiles()
+
+
+def facts(profile: str, **changes: object) -> Facts:
+    known = Facts(
+        profile=profile,
+        fingerprint={"runtime": "ai_edge_litert 2.1.2 xnnpack"},
+        ram_bytes=1 << 30,
+        disk_free_bytes=1 << 30,
+        measure=True,
+        can_verify=True,
+        keyids=(KEY,),
+    )
+    return replace(known, **changes)
+
+
+def view(device_id: str, profile: str = "raspberry-pi-4", **changes: object) -> DeviceView:
+    known = facts(profile, **changes)
+    return DeviceView(device_id, Phase.ONLINE, False, "1" * 32, None, known)
+
+
+def picked(*devices: str) -> dict[str, Picked]:
+    return {device: Picked(device, None, "", "", ()) for device in devices}
+
+
+def setups(**profiles: str) -> dict[str, DeviceSetup]:
+    return {name: DeviceSetup(name, profile=profile) for name, profile in profiles.items()}
+
+
+def test_a_profile_gets_the_pick_of_its_searched_device() -> None:
+    known = setups(lab1="pi4", lab2="nuc", lab3="nuc", lab4="unknown")
+    rules = default_rules(picked(*known), known)
+    assert rules == (
+        GroupRule(name="pi4", pick="lab1", profile="pi4"),
+        GroupRule(name="lab2", pick="lab2", devices=("lab2",)),
+        GroupRule(name="lab3", pick="lab3", devices=("lab3",)),
+        GroupRule(name="lab4", pick="lab4", devices=("lab4",)),  # unknown boards are not alike
+    )
+
+
+def test_every_device_has_a_group_or_a_reason() -> None:
+    rules = [
+        GroupRule(name="pi", pick="lab", profile="raspberry-pi-4"),
+        GroupRule(name="shop", pick="lab", devices=("shop-1", "ghost")),
+    ]
+    views = [
+        view("lab"),
+        view("shop-1"),
+        view("old-key", keyids=("another",)),
+        view("no-crypto", can_verify=False),
+        view("jetson", "jetson-orin-nano"),
+        view("onnx-only", fingerprint={"runtime": "onnxruntime 1.20"}),
+        replace(view("silent"), facts=None),
+        replace(view("cloned"), quarantined=True),
+    ]
+    formats = {"pi": "tflite", "shop": "tflite"}
+    chosen, left = choose(views, rules, PROFILES, KEY, formats)
+    assert {choice.view.device_id: choice.rule.name for choice in chosen} == {
+        "lab": "pi",
+        "shop-1": "shop",
+    }
+    why = {each.device_id: each.why for each in left}
+    assert sorted(why) == [
+        *("cloned", "ghost", "jetson", "no-crypto", "old-key", "onnx-only", "silent")
+    ]
+    assert "no pick for profile jetson" in why["jetson"]
+    assert "key" in why["old-key"]
+    assert "onnx" in why["onnx-only"]
+    assert why["ghost"] == "never seen"
+
+
+def test_a_device_in_two_groups_is_in_none() -> None:
+    rules = [GroupRule(name=name, pick="lab", devices=("lab",)) for name in ("a", "b")]
+    chosen, left = choose([view("lab")], rules, PROFILES, KEY, {"a": "tflite", "b": "tflite"})
+    assert not chosen
+    assert left[0].why == "in several groups: a, b"
+
+
+def test_a_group_of_several_profiles_has_a_release_for_each() -> None:
+    rules = [GroupRule(name="shop", pick="lab", devices=("one", "two"))]
+    views = [view("one"), view("two", "generic")]
+    chosen, _ = choose(views, rules, PROFILES, KEY, {"shop": "tflite"})
+    assert sorted(parcel_names(chosen).values()) == ["shop/generic", "shop/raspberry-pi-4"]
+    assert list(parcel_names(chosen[:1]).values()) == ["shop"]
+
+
+@pytest.mark.parametrize(("known", "found"), [(True, {("dev-0", "a-2"): 7}), (False, {})])
+def test_what_a_model_took_on_a_device_is_remembered(
+    known: bool, found: dict[tuple[str, str], int]
+) -> None:
+    store = MemoryStore()
+    plan = plan_of({"a": ["dev-0", "dev-1"]}, [("w", ["dev-0", "dev-1"], LATER_GATE)])
+    store.add(plan)
+    evidence = Evidence(verdict="ok", known=known, peak_bytes=7)
+    moved = Moved(device="dev-0", way="forward", attempt=1, state="SUCCEEDED", evidence=evidence)
+    store.append(plan.rollout_id, 0, [Offered(device="dev-0", way="forward"), moved], 1)
+    assert known_peaks(store) == found

@@ -1,0 +1,86 @@
+"""The driver's desk on a real host: offered once, held, let go, taken back, looked at."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgenas.fleet.releases import sign_release
+from edgenas.rollout.driver import Order
+from edgenas.rollout.host_desk import HostDesk
+from firmware_bridge.wire.values import new_id
+from tests.edgenas.fleet.conftest import WAIT_S, Lab, eventually
+from tests.edgenas.fleet.test_shipping import KEY, manifest_of, trusting_twin, wishes_of
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with ExitStack() as cleanup:
+        yield Lab(tmp_path, cleanup)
+
+
+def order_of(lab: Lab, *, held: bool = False, incumbent: str | None = None) -> Order:
+    manifest = manifest_of(lab)
+    return Order(
+        deployment_id=new_id(),
+        device_id="dev-1",
+        slot="main",
+        release=sign_release(manifest, KEY),
+        incumbent=incumbent,
+        bundle=manifest.bundle_id(),
+        held=held,
+    )
+
+
+def test_an_order_is_offered_once_whatever_is_asked(lab: Lab) -> None:
+    twin, host = trusting_twin(lab), lab.host()
+    desk, order = HostDesk(host), order_of(lab)
+    assert desk.look(order.deployment_id) is None
+    assert desk.offer(order) is None
+    heard: set[str] = set()
+    eventually(lambda: bool(heard.update(host.wait_deployment_news(1.0)) or heard))
+    assert heard == {order.deployment_id}
+    host.wait_deployment(order.deployment_id, WAIT_S)
+    host = lab.restart_host()
+    desk = HostDesk(host)
+    assert desk.offer(order) is None
+    word = desk.look(order.deployment_id)
+    assert word is not None
+    assert word.state == "SUCCEEDED"
+    assert word.report is not None
+    desk.hold(order.deployment_id, "too late")
+    assert list(wishes_of(twin)) == [1]
+
+
+def test_hold_and_withdraw_touch_only_what_is_wished_for(lab: Lab) -> None:
+    twin, host = trusting_twin(lab), lab.host()
+    desk, order = HostDesk(host), order_of(lab, held=True)
+    desk.offer(order)
+    for reason in ("paused", "paused", None, None):
+        desk.hold(order.deployment_id, reason)
+    host.wait_deployment(order.deployment_id, WAIT_S)
+    holds = [wish.hold for _, wish in sorted(wishes_of(twin).items())]
+    assert holds == [True, False]
+    newer = order_of(lab, held=True)
+    desk.offer(newer)
+    desk.withdraw("dev-1", "main", order.deployment_id)
+    assert host.wished("dev-1", "main") == newer.deployment_id
+    desk.withdraw("dev-1", "main", newer.deployment_id)
+    assert host.wished("dev-1", "main") is None
+    word = desk.look(newer.deployment_id)
+    assert word is not None
+    assert word.state == "CANCELLED"
+
+
+def test_a_device_that_runs_something_else_gets_no_offer(lab: Lab) -> None:
+    twin, host = trusting_twin(lab), lab.host()
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    desk = HostDesk(host)
+    expecting = order_of(lab, incumbent="e" * 64)
+    forward = replace(expecting, ways_back=({"any": "thing"},))
+    assert desk.offer(forward) == "other_incumbent"
+    assert not twin.wishes
+    (candidate,) = desk.candidates("main")
+    assert (candidate.device_id, candidate.profile, candidate.active) == ("dev-1", "twin", None)
