@@ -29,12 +29,20 @@ ARROWS: dict[str, set[str]] = {
         *("edgenas.errors", "edgenas.space", "edgenas.model"),
         "firmware_bridge.runtimes",
     },
-    "edgenas.search": {"edgenas.errors", "edgenas.space", "firmware_bridge.wire"},
-    "edgenas.fleet": {"edgenas.errors", "firmware_bridge.wire", "device_profiles"},
+    "edgenas.database": {"edgenas.errors"},
+    "edgenas.search": {
+        *("edgenas.errors", "edgenas.space", "edgenas.database"),
+        "firmware_bridge.wire",
+    },
+    "edgenas.fleet": {
+        *("edgenas.errors", "edgenas.database"),
+        *("firmware_bridge.wire", "device_profiles"),
+    },
     "edgenas.report": {"edgenas.errors", "edgenas.space"},
     "edgenas.campaign": {
         *("edgenas.errors", "edgenas.space", "edgenas.model", "edgenas.train", "edgenas.export"),
         *("edgenas.search", "edgenas.data", "edgenas.fleet", "edgenas.broker", "edgenas.report"),
+        "edgenas.database",
         *("firmware_bridge", "firmware_bridge.wire", "firmware_bridge.runtimes"),
         "device_profiles",
     },
@@ -57,6 +65,13 @@ SITES: dict[str, set[str]] = {
     "tqdm": {"edgenas.export"},
     "sklearn": {"edgenas.data.digits"},
     "PIL": {"edgenas.data.pixels"},
+    "sqlalchemy": {
+        *("edgenas.database", "edgenas.search.study", "edgenas.fleet.journal"),
+        *("edgenas.fleet.workers", "edgenas.fleet.audit_log", "edgenas.fleet.device_log"),
+        *("edgenas.fleet.job_log", "edgenas.fleet.deployment_log", "edgenas.fleet.release_log"),
+        "edgenas.fleet.rollout_log",
+    },
+    "alembic": {"edgenas.database.migrate", "edgenas.database.migrations"},
     "rich": {"edgenas.report.terminal", "edgenas.cli"},
     "torch": {"edgenas.model", "edgenas.train", "edgenas.export", "edgenas.campaign"},
     "numpy": {
@@ -68,6 +83,7 @@ SITES: dict[str, set[str]] = {
 # `import` inside a function, outside the command lines: module to the reason.
 LATE_IMPORTS: dict[str, str] = {
     "firmware_bridge.runtimes.installed": "the runtime is chosen when a child process asks for one",
+    "edgenas.database.migrate": "a database that is up to date needs no migration tool",
     "firmware_bridge.wire.signing": "an idle daemon has no signature to check",
     "edgenas.cli": "a command loads only what it runs",
     "firmware_bridge.cli": "a command loads only what it runs",

@@ -192,9 +192,12 @@ class FleetHost:
         with self._changed:
             states = [view.state for view in self._desks.roster.views() if view.state]
             reported = [state.slots[slot].counter for state in states if slot in state.slots]
-            return self._journal.deployments.next_forward_counter(
-                check_name(slot, "slot"), max(reported, default=0), self._clock.wall_ms()
-            )
+            highest, at_ms = max(reported, default=0), self._clock.wall_ms()
+            log = self._journal.deployments
+            with self._journal.transaction():
+                counter = log.next_forward_counter(check_name(slot, "slot"), highest, at_ms)
+                self._journal.audit.add("release.numbered", slot, at_ms, {"counter": counter})
+            return counter
 
     def offer(
         self,
@@ -233,6 +236,7 @@ class FleetHost:
         with self._changed:
             self._engine.check_alive()
             self._desks.ways_back.keep(place, manifest, ways_back)
+            self._desks.ways_back.remember([envelope, *ways_back])
             self._desks.deployments.offer(place, deployment_id, envelope, hold_reason=hold_reason)
             self._changed.notify_all()
         self._engine.wake()

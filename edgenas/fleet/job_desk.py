@@ -1,7 +1,8 @@
 """Measuring jobs on their way: sent in order, at most two a device, answered once.
 
 Used under the host's lock. Every method makes durable what it decides before it sends anything.
-Leaves presence to `roster` and the transfer of blobs to `serving`.
+Jobs of other processes on the same journal are theirs until they die, see `refresh`. Leaves
+presence to `roster` and the transfer of blobs to `serving`.
 """
 
 import logging
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.errors import FleetError
-from edgenas.fleet.job_log import AnswerRow, JobRow
+from edgenas.fleet.job_log import AnswerRow, Artifact, JobRow
 from edgenas.fleet.jobs import JobOutcome, blobs_of, patience_s
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
@@ -62,12 +63,35 @@ class JobDesk:
         self._restore()
 
     def _restore(self) -> None:
-        cancelled = self._log.cancelled()
-        for row in self._log.open_jobs():
-            self._open[row.job_id] = self._opened(row, row.job_id in cancelled)
+        self._log.claim()
+        self._take_up()
         for answer in self._log.untaken():
-            row = self._row(answer.job_id)
-            self.ready.append(_outcome(row, _decoded_answer(answer.body), answer.host_wall_ms))
+            self._hand_out(answer)
+
+    def _take_up(self) -> list[str]:
+        """Take the open jobs up that are this process's; returns the devices of the new ones."""
+        cancelled = self._log.cancelled()
+        new = [row for row in self._log.open_jobs() if row.job_id not in self._open]
+        for row in new:
+            self._open[row.job_id] = self._opened(row, row.job_id in cancelled)
+        return [row.device_id for row in new]
+
+    def _hand_out(self, answer: AnswerRow) -> None:
+        row = self._row(answer.job_id)
+        self.ready.append(_outcome(row, _decoded_answer(answer.body), answer.host_wall_ms))
+
+    def refresh(self) -> bool:
+        """Look at what other processes have done: end the jobs whose answers they heard, and go on
+        with the jobs of those that have died; returns whether there is a new outcome.
+        """
+        claimed, before = self._log.claim(), len(self.ready)
+        for answer in self._log.untaken():
+            if answer.job_id in claimed or self._open.pop(answer.job_id, None) is not None:
+                self._hand_out(answer)
+        if claimed:
+            for device_id in self._take_up():
+                self._send_next(device_id)
+        return len(self.ready) > before
 
     def _opened(self, row: JobRow, cancelled: bool = False) -> _OpenJob:
         now_s = self._clock.monotonic_s()
@@ -104,7 +128,9 @@ class JobDesk:
             _check_same(known, device_id, request)
             return
         row = JobRow(job_id, device_id, encode(request), self._clock.wall_ms())
-        self._log.add(row)
+        if not self._log.add(row, map(_artifact, blobs_of(request))):
+            _check_same(self._row(job_id), device_id, request)  # another process was quicker
+            return
         self._open[job_id] = self._opened(row)
         self._send_next(device_id)
 
@@ -279,18 +305,27 @@ class JobDesk:
         self._finish(job, failed, encode(failed))
 
     def _finish(self, job: _OpenJob, answer: Answer, body: bytes) -> None:
+        """Record an answer and hand out the outcome, which is whichever was durable first."""
         host_wall_ms = round((self._clock.monotonic_s() - job.submitted_s) * 1000)
         row = self._row(job.job_id)
         self._record(row, answer, body, host_wall_ms)
         del self._open[job.job_id]
-        self.ready.append(_outcome(row, answer, host_wall_ms))
+        self._hand_out(self._log.answers(job.job_id)[0])
 
     def _record(self, row: JobRow, answer: Answer, body: bytes, host_wall_ms: int) -> None:
-        answer_row = AnswerRow(row.job_id, answer.attempt, answer.rev, body, host_wall_ms)
+        verdict = fingerprint = None
+        if isinstance(answer, Measurement):
+            verdict, fingerprint = answer.verdict, answer.fingerprint_sha256
+        key = (row.job_id, answer.attempt, answer.rev)
+        answer_row = AnswerRow(*key, body, host_wall_ms, verdict, fingerprint)
         self._log.add_answer(answer_row, self._clock.wall_ms())
 
     def _wall_since_ms(self, row: JobRow) -> int:
         return max(0, self._clock.wall_ms() - row.submitted_wall_ms)
+
+
+def _artifact(blob: BlobRef) -> Artifact:
+    return Artifact(blob.sha256, blob.size_bytes)
 
 
 def _outcome(row: JobRow, answer: Answer, host_wall_ms: int) -> JobOutcome:

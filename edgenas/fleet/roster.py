@@ -4,12 +4,14 @@ Leaves the rules of presence to `presence`, and jobs and deployments of a device
 to the desks.
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from edgenas.fleet.clock import Clock
-from edgenas.fleet.device_log import Sighting
+from edgenas.fleet.device_log import Fingerprint, Sighting
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.presence import Change, Face, Phase, Presence, due_s, hear, wait
 from edgenas.fleet.timers import HostTimers
@@ -123,7 +125,10 @@ class Roster:
         before = self._facts.get(device_id)
         if before == facts:
             return
-        self._journal.devices.add_facts(device_id, encode(facts), self._clock.wall_ms())
+        text = json.dumps(dict(facts.fingerprint), sort_keys=True, separators=(",", ":"))
+        fingerprint = Fingerprint(hashlib.sha256(text.encode()).hexdigest(), text)
+        at_ms = self._clock.wall_ms()
+        self._journal.devices.add_facts(device_id, encode(facts), at_ms, fingerprint)
         self._facts[device_id] = facts
         changed = [] if before is None else _changed(before.fingerprint, facts.fingerprint)
         if changed:
@@ -176,15 +181,24 @@ class Roster:
         seen: list[tuple[str, str | None]] = [(after.install_id or "", after.boot_id)]
         if change is Change.QUARANTINED:
             seen = [(face.install_id, face.boot_id) for face in after.twins]
-        for install_id, boot_id in seen:
-            sighting = Sighting(device_id, install_id, after.sess, boot_id, change.value)
-            self._journal.devices.add_sighting(sighting, self._clock.wall_ms())
+        at_ms = self._clock.wall_ms()
+        with self._journal.transaction():
+            for install_id, boot_id in seen:
+                sighting = Sighting(device_id, install_id, after.sess, boot_id, change.value)
+                self._journal.devices.add_sighting(sighting, at_ms)
+            if change is Change.QUARANTINED:
+                told = {"boards": [told_apart(face) for face in after.twins]}
+                action = "device.quarantined"
+                self._journal.audit.add(action, device_id, at_ms, told, by_itself=True)
 
     def settle(self, device_id: str) -> None:
         """A person has parted the boards that used one id: the next one that speaks is the one."""
         known = self._known(device_id)
         sighting = Sighting(device_id, known.install_id or "", known.sess, known.boot_id, SETTLED)
-        self._journal.devices.add_sighting(sighting, self._clock.wall_ms())
+        at_ms = self._clock.wall_ms()
+        with self._journal.transaction():
+            self._journal.devices.add_sighting(sighting, at_ms)
+            self._journal.audit.add("device.settled", device_id, at_ms)
         self._presence[device_id] = Presence(since_s=self._clock.monotonic_s())
 
 

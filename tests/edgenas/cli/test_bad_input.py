@@ -233,7 +233,9 @@ def test_damaged_cards(searched: RunDir, edgenas: Calls, name: str, text: str) -
 
 def test_another_checkpoint_than_that_of_the_study(searched: RunDir, edgenas: Calls) -> None:
     with sqlite3.connect(searched.study) as study:
-        study.execute("UPDATE meta SET value='\"other\"' WHERE name='checkpoint_sha256'")
+        study.execute(
+            "UPDATE study_properties SET value='\"other\"' WHERE name='checkpoint_sha256'"
+        )
     study.close()
     assert "checkpoint_sha256" in edgenas.error("report", searched.path)
 
