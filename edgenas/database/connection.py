@@ -197,7 +197,11 @@ def _engine(address: Address) -> Engine:
         url, given = make_url(address.url), {"connect_timeout": LOCK_WAIT_S}
     try:
         return create_engine(
-            url, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args=given
+            url,
+            isolation_level="AUTOCOMMIT",
+            poolclass=NullPool,
+            connect_args=given,
+            execution_options={"preserve_rowcount": True},  # of inserts too; see `change`
         )
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise ModuleNotFoundError(
