@@ -229,6 +229,12 @@ class JobDesk:
                     return ref
         return None
 
+    def is_elsewhere(self, device_id: str, digest: str) -> bool:
+        """Whether an open job of another process has that device pull that blob."""
+        rows = self._log.open_elsewhere(device_id)
+        requests = [_decoded_job(row.request) for row in rows]
+        return any(digest == ref.sha256 for request in requests for ref in blobs_of(request))
+
     def refuse_bytes(self, device_id: str, digest: str, budget_bytes: int) -> bool:
         """End the open jobs of a device that name a blob, for it has had its bytes for today.
 

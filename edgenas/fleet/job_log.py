@@ -75,6 +75,14 @@ _ADD_ANSWER = add_once(ANSWERS)
 _ADD_TAKEN = add_once(TAKEN)
 _GET = select(*_JOB).where(_HERE)
 _OPEN = select(*_JOB).where(_MINE, ~_ANSWERED).order_by(JOBS.c.position)
+_OPEN_ELSEWHERE = (
+    select(*_JOB)
+    .where(
+        *(JOBS.c.owner > NOBODY, JOBS.c.owner != bindparam("me")),
+        *(JOBS.c.device_id == bindparam("device_id"), ~_ANSWERED),
+    )
+    .order_by(JOBS.c.position)
+)
 _CANCELLED = (
     select(CANCELS.c.job_id)
     .join(JOBS, JOBS.c.job_id == CANCELS.c.job_id)
@@ -155,6 +163,11 @@ class JobLog:
     def open_jobs(self) -> list[JobRow]:
         """Jobs of this process without any answer, oldest first."""
         return [_job(row) for row in self._database.rows(_OPEN, {"me": self._workers.me})]
+
+    def open_elsewhere(self, device_id: str) -> list[JobRow]:
+        """Jobs of other processes for a device without any answer, oldest first."""
+        values = {"me": self._workers.me, "device_id": device_id}
+        return [_job(row) for row in self._database.rows(_OPEN_ELSEWHERE, values)]
 
     def add_cancel(self, job_id: str, wall_ms: int) -> None:
         """Remember that a job is no longer wanted."""

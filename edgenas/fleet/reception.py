@@ -146,6 +146,12 @@ class Reception:
             candidate = allowed is None
             if candidate and not self._over_budget(device_id, digest):
                 allowed = desks.jobs.blob(device_id, digest)
+            if allowed is None and desks.journal.workers.others():
+                if desks.jobs.is_elsewhere(device_id, digest):
+                    return  # the process whose job it is serves it
+                desks.deployments.refresh()  # the wish may be younger than the last look around
+                allowed = desks.deployments.blob(device_id, digest)
+                candidate = allowed is None
         sent = desks.blobs.answer(device_id, request, allowed)
         if candidate and sent:
             desks.allowance.spend(device_id, sent)
