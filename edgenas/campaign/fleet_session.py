@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from edgenas.broker.thread import BrokerThread
 from edgenas.campaign.rundir import RunDir
+from edgenas.database.address import Where
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.presence import Phase, Presence, hear
@@ -38,15 +39,23 @@ def broker_at(url: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def fleet_host(run: RunDir, url: str, fleet: str) -> Iterator[FleetHost]:
-    """The host's end of a fleet, with the run folder's journal and shelf.
+def fleet_host(
+    run: RunDir, url: str, fleet: str, database: Where | None = None
+) -> Iterator[FleetHost]:
+    """The host's end of a fleet, with the run folder's shelf and journal.
+
+    Args:
+        run: the run folder.
+        url: where the broker is.
+        fleet: name of the fleet.
+        database: a journal elsewhere, instead of the run folder's.
 
     Raises:
         BrokerUnreachableError: nobody answers at `url`.
     """
     run.path.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(contextlib.closing(FleetJournal(run.fleet)))
+        journal = stack.enter_context(contextlib.closing(FleetJournal(database or run.fleet)))
         link = MqttLink(url, f"host-{fleet}")
         yield stack.enter_context(FleetHost(link, fleet, BlobShelf(run.shelf), journal))
 

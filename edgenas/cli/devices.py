@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.folder is None:
         views = overheard(args.broker, args.fleet, args.wait)
     else:
-        with fleet_host(RunDir(args.folder), args.broker, args.fleet) as host:
+        with fleet_host(RunDir(args.folder), args.broker, args.fleet, args.database) as host:
             if args.settle is not None:
                 host.settle(args.settle)
             time.sleep(args.wait)  # retained births arrive at once, answers a little later

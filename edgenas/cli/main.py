@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from edgenas import __version__
 from edgenas.cli import (
+    audit,
     broker,
     demo,
     devices,
@@ -26,7 +27,7 @@ from edgenas.cli import (
 from edgenas.errors import EdgenasError
 from firmware_bridge.wire.errors import BridgeError
 
-COMMANDS = (demo, train, export, broker, devices, profiles, search, pick, ship, report)
+COMMANDS = (demo, train, export, broker, devices, profiles, search, pick, ship, report, audit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

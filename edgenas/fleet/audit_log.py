@@ -5,12 +5,15 @@ The database itself refuses to change or delete one. Leaves the chain's rules to
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 
 from sqlalchemy import bindparam, insert, select
 
+from edgenas.database.address import Where
 from edgenas.database.connection import Database
 from edgenas.database.schema import AUDIT
 from edgenas.fleet.audit import BEFORE_THE_FIRST, AuditEntry
+from edgenas.fleet.errors import FleetJournalError
 
 _PAGE = 1000
 _COLUMNS = (
@@ -25,6 +28,17 @@ _AFTER = (
     .limit(_PAGE)
 )
 _ADD = insert(AUDIT)
+
+
+@contextmanager
+def reading(where: Where) -> Iterator["AuditLog"]:
+    """The log of an existing journal, only to read it.
+
+    Raises:
+        FleetJournalError: There is none, or it cannot be used.
+    """
+    with closing(Database(where, "fleet journal", FleetJournalError, write=False)) as database:
+        yield AuditLog(database)
 
 
 class AuditLog:
