@@ -13,7 +13,7 @@ from edgenas.fleet.clock import Clock, SystemClock
 from edgenas.fleet.deployments import DeploymentOutcome
 from edgenas.fleet.engine import FleetEngine
 from edgenas.fleet.errors import DevicesMissingError
-from edgenas.fleet.job_desk import Answer
+from edgenas.fleet.job_reading import Answer
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec, build_job
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.releases import Incumbent, check_offer, read_unverified

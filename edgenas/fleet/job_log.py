@@ -6,7 +6,7 @@ job whose owner has died is claimed by compare-and-set. Leaves sending, ordering
 `job_desk`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import bindparam, exists, func, or_, select, update
@@ -90,6 +90,9 @@ _CANCELLED = (
 )
 _ANSWERS = (
     select(*_ANSWER).where(ANSWERS.c.job_id == bindparam("job_id")).order_by(ANSWERS.c.position)
+)
+_KNOWN = select(ANSWERS.c.job_id, ANSWERS.c.attempt, ANSWERS.c.rev).where(
+    ANSWERS.c.job_id.in_(bindparam("job_ids", expanding=True))
 )
 _UNTAKEN = (
     select(*_ANSWER)
@@ -177,6 +180,21 @@ class JobLog:
         """Ids of the jobs that were cancelled and whose outcome nobody took."""
         return {row[0] for row in self._database.rows(_CANCELLED)}
 
+    def known_answers(self, job_ids: Sequence[str]) -> dict[str, set[tuple[int, int]]]:
+        """(attempt, rev) of every answer that is there, for each of the jobs."""
+        known: dict[str, set[tuple[int, int]]] = {job_id: set() for job_id in job_ids}
+        for row in self._database.rows(_KNOWN, {"job_ids": list(known)}):
+            known[row[0]].add((row[1], row[2]))
+        return known
+
+    def add_answers(self, answers: Sequence[AnswerRow], wall_ms: int) -> None:
+        """Remember answers together that are not there yet; inside one transaction with the look
+        at what is.
+        """
+        if answers:
+            rows = [_answer_values(answer, wall_ms) for answer in answers]
+            self._database.change(_ADD_ANSWER, rows)
+
     def add_answer(self, answer: AnswerRow, wall_ms: int) -> bool:
         """Remember an answer before it is acknowledged.
 
@@ -184,16 +202,7 @@ class JobLog:
             False if that very answer is there already, from whichever process, or if the host
             answers a job that has an answer.
         """
-        row = {
-            "job_id": answer.job_id,
-            "attempt": answer.attempt,
-            "rev": answer.rev,
-            "body": answer.body,
-            "verdict": answer.verdict,
-            "fingerprint": answer.fingerprint,
-            "host_wall_ms": answer.host_wall_ms,
-            "wall_ms": wall_ms,
-        }
+        row = _answer_values(answer, wall_ms)
         with self._database.transaction():
             if answer.attempt == 0 and self.answers(answer.job_id):
                 return False
@@ -219,6 +228,19 @@ class JobLog:
             if mine:
                 self._database.change(_ADD_TAKEN, {"job_id": job_id})
         return mine
+
+
+def _answer_values(answer: AnswerRow, wall_ms: int) -> dict[str, object]:
+    return {
+        "job_id": answer.job_id,
+        "attempt": answer.attempt,
+        "rev": answer.rev,
+        "body": answer.body,
+        "verdict": answer.verdict,
+        "fingerprint": answer.fingerprint,
+        "host_wall_ms": answer.host_wall_ms,
+        "wall_ms": wall_ms,
+    }
 
 
 def _job(row: Line) -> JobRow:

@@ -107,7 +107,12 @@ class Reception:
         if not run:
             return
         with self._changed:
-            with self._desks.post.held(), self._desks.journal.transaction():
+            answered = [s.address.tail[0] for s in run if s.address.family == "result"]
+            with (
+                self._desks.post.held(),
+                self._desks.journal.transaction(),
+                self._desks.jobs.together(answered),
+            ):
                 for sound in run:
                     self._hand_on(sound.address, sound.envelope, sound.received)
             self._changed.notify_all()
