@@ -11,13 +11,13 @@ from typing import Self
 
 from edgenas.fleet.clock import Clock, SystemClock
 from edgenas.fleet.deployments import DeploymentOutcome
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.engine import FleetEngine
 from edgenas.fleet.errors import DevicesMissingError
 from edgenas.fleet.job_reading import Answer
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec, build_job
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.releases import Incumbent, check_offer, read_unverified
-from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.link import Link

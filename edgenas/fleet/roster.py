@@ -8,10 +8,11 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.device_log import Fingerprint, Sighting
+from edgenas.fleet.device_view import WHAT_TO_DO, DeviceView, told_apart
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.presence import Change, Face, Phase, Presence, due_s, hear, wait
 from edgenas.fleet.timers import HostTimers
@@ -21,39 +22,7 @@ from firmware_bridge.wire.values import CONTROL_CAP_BYTES
 
 _log = logging.getLogger(__name__)
 SETTLED = "settled"
-WHAT_TO_DO = (
-    "stop all but one; give each of the others an --id and an empty --state-dir of its own; "
-    "then run `edgenas devices --broker URL --run RUN --settle ID`"
-)
 _NOTED = (Change.BIRTH, Change.GONE, Change.QUARANTINED)
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceView:
-    """One device at one moment.
-
-    Attributes:
-        device_id: Its id.
-        phase: How sure the host is that it is there.
-        quarantined: Two boards use this identity; it gets no work.
-        install_id: Its installation, None before any word.
-        state: Its newest state, None before any word of this host's lifetime.
-        facts: What it says it is, None before it ever said so.
-        twins: The boards that use its id, if there are several.
-    """
-
-    device_id: str
-    phase: Phase
-    quarantined: bool
-    install_id: str | None
-    state: State | None
-    facts: Facts | None
-    twins: tuple[Face, ...] = ()
-
-    @property
-    def online(self) -> bool:
-        """Whether work can be sent to it now."""
-        return self.phase is Phase.ONLINE and not self.quarantined
 
 
 class Roster:
@@ -206,12 +175,6 @@ def _changed(before: Mapping[str, object], now: Mapping[str, object]) -> list[st
     """What a fingerprint says otherwise than before; what was not known before does not count."""
     known = (name for name, value in before.items() if value is not None)
     return sorted(name for name in known if now.get(name) != before[name])
-
-
-def told_apart(face: Face) -> str:
-    """One board of several that use one id, in words."""
-    hardware = face.hardware or "hardware not named"
-    return f"{hardware}, installation {face.install_id[:8]}, boot {face.boot_id[:8]}"
 
 
 def _remembered(before: Presence, sighting: Sighting) -> Presence:
