@@ -4,7 +4,7 @@ PYTEST_FLAGS ?=
 DEVICES_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint types unit format clean test-survival test-long test-devices deb test-packaging test-amd64 test-arm64 test-armhf test-vm
+.PHONY: help venv demo test lint types unit format clean test-survival test-long test-devices test-postgres deb test-packaging test-amd64 test-arm64 test-armhf test-vm
 
 help:
 	@echo 'make demo    train, measure, search, export and roll out on this machine (DEMO_FLAGS="--quick")'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test-long  the longest of a plain run: processes that train together, a run killed again and again, the demo'
 	@echo 'make test-survival  every fault against the real daemon, on every broker that is installed (half an hour)'
 	@echo 'make test-devices  the device suite in environments like those of boards (DEVICES_FLAGS="3.11-tflite-runtime")'
+	@echo 'make test-postgres  everything that is kept in the database, on a PostgreSQL server (PYTEST_FLAGS="-k audit")'
 	@echo 'make lint    ruff, formatting included'
 	@echo 'make types   mypy, strict'
 	@echo 'make unit    pytest (PYTEST_FLAGS="-k wire")'
@@ -42,6 +43,10 @@ test-long: venv
 # Minutes: builds the wheel and runs the device suite on Python 3.10 to 3.13, with each runtime.
 test-devices: venv
 	sh scripts/test-devices.sh $(DEVICES_FLAGS)
+
+# Two minutes: a server of its own in a temporary folder; as root installs Debian's packages first, where there are none.
+test-postgres: venv
+	@sh scripts/test-postgres.sh $(PYTEST_FLAGS)
 
 lint: venv
 	$(BIN)/ruff format --check .

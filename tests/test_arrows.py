@@ -29,14 +29,21 @@ ARROWS: dict[str, set[str]] = {
         *("edgenas.errors", "edgenas.space", "edgenas.model"),
         "firmware_bridge.runtimes",
     },
-    "edgenas.search": {"edgenas.errors", "edgenas.space", "firmware_bridge.wire"},
-    "edgenas.fleet": {"edgenas.errors", "firmware_bridge.wire", "device_profiles"},
+    "edgenas.database": {"edgenas.errors"},
+    "edgenas.search": {
+        *("edgenas.errors", "edgenas.space", "edgenas.database"),
+        "firmware_bridge.wire",
+    },
+    "edgenas.fleet": {
+        *("edgenas.errors", "edgenas.database"),
+        *("firmware_bridge.wire", "device_profiles"),
+    },
     "edgenas.rollout": {"edgenas.errors", "edgenas.fleet", "firmware_bridge.wire"},
     "edgenas.report": {"edgenas.errors", "edgenas.space"},
     "edgenas.campaign": {
         *("edgenas.errors", "edgenas.space", "edgenas.model", "edgenas.train", "edgenas.export"),
         *("edgenas.search", "edgenas.data", "edgenas.fleet", "edgenas.broker", "edgenas.report"),
-        "edgenas.rollout",
+        *("edgenas.rollout", "edgenas.database"),
         *("firmware_bridge", "firmware_bridge.wire", "firmware_bridge.runtimes"),
         "device_profiles",
     },
@@ -64,6 +71,13 @@ SITES: dict[str, set[str]] = {
     "threadpoolctl": {"edgenas.search.regressors"},
     "pymoo": {"edgenas.search.inner"},
     "PIL": {"edgenas.data.pixels"},
+    "sqlalchemy": {
+        *("edgenas.database", "edgenas.search.study", "edgenas.fleet.journal"),
+        *("edgenas.fleet.workers", "edgenas.fleet.audit_log", "edgenas.fleet.device_log"),
+        *("edgenas.fleet.job_log", "edgenas.fleet.deployment_log", "edgenas.fleet.release_log"),
+        "edgenas.fleet.rollout_log",
+    },
+    "alembic": {"edgenas.database.migrate", "edgenas.database.migrations"},
     "rich": {"edgenas.report.terminal", "edgenas.cli"},
     "torch": {"edgenas.model", "edgenas.train", "edgenas.export", "edgenas.campaign"},
     "numpy": {
@@ -75,6 +89,7 @@ SITES: dict[str, set[str]] = {
 # `import` inside a function, outside the command lines: module to the reason.
 LATE_IMPORTS: dict[str, str] = {
     "firmware_bridge.runtimes.installed": "the runtime is chosen when a child process asks for one",
+    "edgenas.database.migrate": "a database that is up to date needs no migration tool",
     "firmware_bridge.wire.signing": "an idle daemon has no signature to check",
     "edgenas.search.inner": "a command that only reads a study needs no optimiser",
     "edgenas.search.regressors": "a command that only reads a study needs no learning library",

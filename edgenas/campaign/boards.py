@@ -10,8 +10,8 @@ from device_profiles.loader import ProfileUnfitError
 from device_profiles.profile import clusters_of
 from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.measuring import DeviceSetup
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.profiles import Profiles, find_profile, profile_of
-from edgenas.fleet.roster import DeviceView
 from firmware_bridge.runtimes.choice import FileFormat, runs_only
 
 

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import queue
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgenas.broker.thread import BrokerThread
 from edgenas.campaign.rundir import RunDir
+from edgenas.database.address import Where
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
-from edgenas.fleet.presence import Phase, Presence, hear
-from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
-from firmware_bridge.wire.codec import Envelope, decode
-from firmware_bridge.wire.errors import WireError
-from firmware_bridge.wire.link import LinkEvent, Received
-from firmware_bridge.wire.messages import Facts, Message, State
 from firmware_bridge.wire.mqtt import MqttLink
-from firmware_bridge.wire.topics import Topics
-from firmware_bridge.wire.values import CONTROL_CAP_BYTES, new_id
 
 FLEET = "edgenas"
-CONNECT_S = 10.0
 
 
 @contextmanager
@@ -38,68 +28,22 @@ def broker_at(url: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def fleet_host(run: RunDir, url: str, fleet: str) -> Iterator[FleetHost]:
-    """The host's end of a fleet, with the run folder's journal and shelf.
+def fleet_host(
+    run: RunDir, url: str, fleet: str, database: Where | None = None
+) -> Iterator[FleetHost]:
+    """The host's end of a fleet, with the run folder's shelf and journal.
+
+    Args:
+        run: the run folder.
+        url: where the broker is.
+        fleet: name of the fleet.
+        database: a journal elsewhere, instead of the run folder's.
 
     Raises:
         BrokerUnreachableError: nobody answers at `url`.
     """
     run.path.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        journal = stack.enter_context(contextlib.closing(FleetJournal(run.fleet)))
+        journal = stack.enter_context(contextlib.closing(FleetJournal(database or run.fleet)))
         link = MqttLink(url, f"host-{fleet}")
         yield stack.enter_context(FleetHost(link, fleet, BlobShelf(run.shelf), journal))
-
-
-def overheard(url: str, fleet: str, listen_s: float) -> list[DeviceView]:
-    """What the devices of a fleet have said of themselves, by id.
-
-    Only listens, under a name of its own: a campaign that measures at the same time keeps its
-    connection and its answers.
-
-    Raises:
-        BrokerUnreachableError: nobody answers at `url`.
-    """
-    topics = Topics(fleet)
-    heard: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
-    link = MqttLink(url, f"viewer-{new_id()}", session_expiry_s=0)
-    for family in ("state", "facts"):
-        link.subscribe(topics.host_filters()[0].replace("#", f"+/{family}"))
-    link.open(heard.put, None)
-    try:
-        link.wait_connected(CONNECT_S)
-        time.sleep(listen_s)  # retained births arrive at once
-    finally:
-        link.close()
-    said: dict[str, dict[str, Message]] = {}
-    known: dict[str, Presence] = {}
-    while not heard.empty():
-        event = heard.get()
-        address = topics.parse(event.topic) if isinstance(event, Received) else None
-        if isinstance(event, Received) and address is not None:
-            with contextlib.suppress(WireError):
-                envelope = decode(event.payload, CONTROL_CAP_BYTES)
-                said.setdefault(address.device, {})[address.family] = envelope.message
-                before = known.get(address.device, Presence())
-                known[address.device] = _after(before, envelope, live=not event.retained)
-    return [_view(device, said[device], known[device]) for device in sorted(said)]
-
-
-def _after(known: Presence, envelope: Envelope, *, live: bool) -> Presence:
-    """What is known of a device after one more word of it."""
-    if not isinstance(envelope.message, State):
-        return known
-    boot_id = None if envelope.t is None else envelope.t.boot_id
-    return hear(known, envelope.message, boot_id, live=live, now_s=0.0)[0]
-
-
-def _view(device: str, said: dict[str, Message], known: Presence) -> DeviceView:
-    state, facts = said.get("state"), said.get("facts")
-    state = state if isinstance(state, State) else None
-    facts = facts if isinstance(facts, Facts) else None
-    phase = Phase.UNKNOWN
-    if state is not None:
-        phase = Phase.ONLINE if state.online else Phase.OFFLINE
-    install_id = None if state is None else state.install_id
-    twins = known.twins
-    return DeviceView(device, phase, bool(twins), install_id, state, facts, twins)

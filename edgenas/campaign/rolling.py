@@ -25,7 +25,7 @@ from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys, load_signing_key
 from edgenas.fleet.profiles import UNKNOWN, Profiles, profile_of, released_as
-from edgenas.fleet.roster import DeviceView
+from edgenas.fleet.device_view import DeviceView
 from edgenas.rollout.host_desk import runtime_of
 from edgenas.rollout.plan import LeftOut, Plan
 from edgenas.rollout.plan_file import GroupRule, Recipe

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from edgenas.cli.options import Subparsers, add_broker, add_profiles, seconds
 
 if TYPE_CHECKING:
+    from edgenas.fleet.device_view import DeviceView
     from edgenas.fleet.profiles import Profiles
-    from edgenas.fleet.roster import DeviceView
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -50,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from edgenas.campaign.fleet_session import fleet_host, overheard
+    from edgenas.campaign.overhearing import overheard
     from edgenas.campaign.rundir import RunDir
+    from edgenas.fleet.device_view import WHAT_TO_DO
     from edgenas.fleet.errors import FleetError
     from edgenas.fleet.profiles import known_profiles
-    from edgenas.fleet.roster import WHAT_TO_DO
 
     if args.settle is not None and args.folder is None:
         raise FleetError("expected --run beside --settle: a journal remembers the quarantine")
@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if args.folder is None:
         views = overheard(args.broker, args.fleet, args.wait)
     else:
-        with fleet_host(RunDir(args.folder), args.broker, args.fleet) as host:
+        from edgenas.campaign.fleet_session import fleet_host
+
+        with fleet_host(RunDir(args.folder), args.broker, args.fleet, args.database) as host:
             if args.settle is not None:
                 host.settle(args.settle)
             time.sleep(args.wait)  # retained births arrive at once, answers a little later
@@ -121,7 +123,7 @@ def _plain(view: DeviceView, profiles: Profiles) -> dict[str, object]:
 def _table(views: list[DeviceView], profiles: Profiles) -> object:
     from rich.table import Table
 
-    from edgenas.fleet.roster import told_apart
+    from edgenas.fleet.device_view import told_apart
 
     table = Table(title=f"{len(views)} devices")
     for heading in ("device", "state", "profile", "memory", "measures", "runs"):

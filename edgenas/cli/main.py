@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from edgenas import __version__
 from edgenas.cli import (
+    audit,
     broker,
     demo,
     devices,
@@ -43,6 +44,7 @@ COMMANDS = (
     ship,
     rollout,
     report,
+    audit,
 )
 
 

@@ -31,6 +31,18 @@ def add_broker(parser: argparse.ArgumentParser, *, required: bool) -> None:
         help="mqtt://HOST:PORT or mqtts://HOST:PORT (also from EDGENAS_BROKER)",
     )  # fmt: skip
     parser.add_argument("--fleet", default="edgenas", help="name of the fleet (default: edgenas)")
+    add_database(parser)
+
+
+def add_database(parser: argparse.ArgumentParser) -> None:
+    """Where the host keeps what it knows of the fleet."""
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        default=os.environ.get("EDGENAS_DATABASE"),
+        help="a file, or postgresql://USER@HOST/NAME (also from EDGENAS_DATABASE; default: "
+        "fleet.sqlite in the run folder)",
+    )
 
 
 def add_training(parser: argparse.ArgumentParser) -> None:

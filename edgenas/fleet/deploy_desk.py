@@ -1,8 +1,9 @@
 """Wishes and the deployments that come of them: offered, followed, given up, amended.
 
 Used under the host's lock. Every method makes durable what it decides before it publishes anything.
-Leaves timers' rules to `deployments`, releases to `releases`, and waves over many devices to
-whoever plans a rollout.
+Other processes may work on the same journal: what one of them was quicker with is not done again,
+and `refresh` looks at what they did. Leaves timers' rules to `deployments`, releases to `releases`,
+and waves over many devices to whoever plans a rollout.
 """
 
 import logging
@@ -21,6 +22,7 @@ from edgenas.fleet.roster import Roster
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.codec import decode, encode
 from firmware_bridge.wire.messages import DeployOutcome, DeployReport, Event, Wish
+from firmware_bridge.wire.release import ReleaseManifest
 from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES, BlobRef
 
 _logger = logging.getLogger(__name__)
@@ -75,6 +77,23 @@ class DeployDesk:
             resumed.seen = max(resumed.seen, (known.attempt, known.rev))
         return resumed
 
+    def refresh(self) -> bool:
+        """Look at what other processes have wished for and heard; returns whether there was any."""
+        changed = False
+        for row in self._log.latest_wishes():
+            known = self._wishes.get((row.device_id, row.slot))
+            if known is None or known.rev < row.rev:
+                self._adopt((row.device_id, row.slot), _decoded_wish(row.body))
+                changed = True
+        rows = {row.deployment_id: row for row in self._log.open_deployments()}
+        for ended in self._open.keys() - rows.keys():
+            del self._open[ended]
+            self._news.add(ended)
+            changed = True
+        for name in rows.keys() - self._open.keys():
+            self._open[name] = self._resumed(rows[name])
+        return changed
+
     def offer(
         self,
         place: Place,
@@ -93,17 +112,19 @@ class DeployDesk:
         """
         device_id, slot = place
         row = DeploymentRow(deployment_id, device_id, slot, self._clock.wall_ms())
+        hold = hold_reason is not None
         wish = Wish(
-            rev=self._next_rev(place),
+            rev=0,  # `_keep` knows the right one
             deployment=deployment_id,
             release=envelope,
-            hold=hold_reason is not None,
+            hold=hold,
             hold_reason=hold_reason,
         )
         with self._journal.transaction():
             self._close_offered(place, "SUPERSEDED")
             self._log.add(row)
-            self._keep(place, wish)
+            wish = self._keep(place, wish)
+            self._note("wish.offered", place, wish, deployment=deployment_id, hold=hold_reason)
         self._open[deployment_id] = _OpenDeployment(row, Progress(self._clock.monotonic_s()))
         self._post.wish(device_id, slot, wish)
 
@@ -120,7 +141,10 @@ class DeployDesk:
                 f"expected deployment {deployment_id} to be wished for, got another wish in force; "
                 "offer its release again"
             )
-        self._publish(place, replace(wish, rev=self._next_rev(place), hold=False, hold_reason=None))
+        with self._journal.transaction():
+            wish = self._keep(place, replace(wish, hold=False, hold_reason=None))
+            self._note("wish.released", place, wish, deployment=deployment_id)
+        self._post.wish(*place, wish)
 
     def set_hold(self, deployment_id: str, reason: str | None) -> None:
         """Have a deployment stop in STAGED, or with None go on; nothing if it is so, or over."""
@@ -128,10 +152,15 @@ class DeployDesk:
         wish = None if open_one is None else self._wishes.get(open_one.place)
         if open_one is None or wish is None or wish.deployment != deployment_id:
             return
-        if wish.hold != (reason is not None):
-            rev = self._next_rev(open_one.place)
-            changed = replace(wish, rev=rev, hold=reason is not None, hold_reason=reason)
-            self._publish(open_one.place, changed)
+        if wish.hold == (reason is not None):
+            return
+        place = open_one.place
+        with self._journal.transaction():
+            changed = replace(wish, hold=reason is not None, hold_reason=reason)
+            wish = self._keep(place, changed)
+            action = "wish.released" if reason is None else "wish.held"
+            self._note(action, place, wish, by_itself=True, deployment=deployment_id)
+        self._post.wish(*place, wish)
 
     def wished(self, place: Place) -> str | None:
         """The deployment that is wished for in a slot, None if nothing is."""
@@ -146,10 +175,10 @@ class DeployDesk:
 
     def withdraw(self, place: Place) -> None:
         """Wish nothing for a slot; what was only offered is CANCELLED, the model there stays."""
-        nothing = Wish(rev=self._next_rev(place))
         with self._journal.transaction():
             self._close_offered(place, "CANCELLED")
-            self._keep(place, nothing)
+            nothing = self._keep(place, Wish(rev=0))
+            self._note("wish.withdrawn", place, nothing)
         self._post.wish(*place, nothing)
 
     def born(self, device_id: str) -> None:
@@ -159,11 +188,11 @@ class DeployDesk:
                 continue
             reported = self._roster.wish_rev(*place)
             if reported > wish.rev:  # this journal is older than the device: it still wins
-                self._publish(place, replace(wish, rev=reported + 1))
+                self._repeat(place, wish)
             elif reported < wish.rev:
                 self._post.wish(*place, wish)
             elif self._ended_unheard(place, wish):
-                self._publish(place, replace(wish, rev=wish.rev + 1))
+                self._repeat(place, wish)
 
     def _ended_unheard(self, place: Place, wish: Wish) -> bool:
         """Whether the device has ended what is still open here: another host took its report."""
@@ -306,10 +335,12 @@ class DeployDesk:
         if not in_force or outcome == "SUCCEEDED":
             self._record(row, outcome, report, body)
             return
-        nothing = Wish(rev=self._next_rev(place))
         with self._journal.transaction():
-            self._record(row, outcome, report, body)
-            self._keep(place, nothing)
+            if not self._record(row, outcome, report, body):
+                return
+            nothing = self._keep(place, Wish(rev=0))
+            detail = {"deployment": row.deployment_id, "outcome": outcome}
+            self._note("wish.dropped", place, nothing, by_itself=True, **detail)
         self._post.wish(*place, nothing)
 
     def _record(
@@ -318,32 +349,54 @@ class DeployDesk:
         outcome: DeployOutcome,
         report: DeployReport | None = None,
         body: bytes | None = None,
-    ) -> None:
+    ) -> bool:
         key = (0, 0) if report is None else (report.attempt, report.rev)
         entry = OutcomeRow(row.deployment_id, outcome, *key, body, self._since_ms(row))
-        self._log.add_outcome(entry, self._clock.wall_ms())
+        first = self._log.add_outcome(entry, self._clock.wall_ms())
         self._open.pop(row.deployment_id, None)
         self._news.add(row.deployment_id)
+        return first
 
     def _since_ms(self, row: DeploymentRow) -> int:
         return max(0, self._clock.wall_ms() - row.offered_wall_ms)
 
     def _next_rev(self, place: Place) -> int:
         wish = self._wishes.get(place)
-        return max(0 if wish is None else wish.rev, self._roster.wish_rev(*place)) + 1
+        known = (0 if wish is None else wish.rev, self._log.latest_rev(*place))
+        return max(*known, self._roster.wish_rev(*place)) + 1
 
-    def _publish(self, place: Place, wish: Wish) -> None:
-        self._keep(place, wish)
+    def _repeat(self, place: Place, wish: Wish) -> None:
+        """Wish the same again, as a newer wish."""
+        with self._journal.transaction():
+            wish = self._keep(place, wish)
         self._post.wish(*place, wish)
 
-    def _keep(self, place: Place, wish: Wish) -> None:
+    def _keep(self, place: Place, wish: Wish) -> Wish:
+        """Make a wish durable as the newest of its slot; used inside a transaction."""
+        wish = replace(wish, rev=self._next_rev(place))
         self._log.add_wish(WishRow(*place, wish.rev, encode(wish)), self._clock.wall_ms())
         self._adopt(place, wish)
+        return wish
+
+    def _note(
+        self, action: str, place: Place, wish: Wish, *, by_itself: bool = False, **detail: object
+    ) -> None:
+        """Write a change of a wish into the audit log; used inside a transaction."""
+        told = {"rev": wish.rev, **detail}
+        if wish.release is not None:
+            manifest = read_unverified(wish.release)
+            told.update(counter=manifest.counter, mode=manifest.mode, bundle=_bundle(manifest))
+        subject, at_ms = f"{place[0]}/{place[1]}", self._clock.wall_ms()
+        self._journal.audit.add(action, subject, at_ms, told, by_itself=by_itself)
 
     def _adopt(self, place: Place, wish: Wish) -> None:
         self._wishes[place] = wish
         files = () if wish.release is None else read_unverified(wish.release).files
         self._blobs[place] = [entry.blob() for entry in files]
+
+
+def _bundle(manifest: ReleaseManifest) -> str | None:
+    return manifest.bundle_id() if manifest.files else None
 
 
 def _decoded_wish(body: bytes) -> Wish:

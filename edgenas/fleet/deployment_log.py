@@ -1,13 +1,16 @@
 """Which wishes were published and how each deployment went, in the order it happened.
 
 The newest wish of a (device, slot) is the one in force; the newest outcome of a deployment is the
-true one. Leaves timers and revisions to `deploy_desk`.
+true one. Several processes may write here: what was added once is not added again, and whoever was
+first is told so. Leaves timers and revisions to `deploy_desk`.
 """
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
 
-from edgenas.fleet.database import Database, Row
+from sqlalchemy import BindParameter, bindparam, func, insert, select
+
+from edgenas.database.connection import Database, add_once
+from edgenas.database.schema import COUNTERS, DEPLOYMENTS, OUTCOMES, STEPS, WAYS_BACK, WISHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,6 @@ class OutcomeRow:
     host_wall_ms: int
 
 
-_DEPLOYMENT = "deployment_id, device_id, slot, offered_wall_ms"
-_OUTCOME = "deployment_id, outcome, attempt, rev, body, host_wall_ms"
-
-
 @dataclass(frozen=True, slots=True)
 class WayBackRow:
     """A signed release that takes one device from `replaces_bundle` back; JSON of the envelope."""
@@ -67,6 +66,73 @@ class WayBackRow:
     envelope: str
 
 
+_WISH = (WISHES.c.device_id, WISHES.c.slot, WISHES.c.rev, WISHES.c.body)
+_WAY_BACK = (
+    *(WAYS_BACK.c.device_id, WAYS_BACK.c.slot, WAYS_BACK.c.replaces_bundle, WAYS_BACK.c.counter),
+    WAYS_BACK.c.envelope,
+)
+_DEPLOYMENT = (
+    *(DEPLOYMENTS.c.deployment_id, DEPLOYMENTS.c.device_id, DEPLOYMENTS.c.slot),
+    DEPLOYMENTS.c.offered_wall_ms,
+)
+_STEP = (STEPS.c.deployment_id, STEPS.c.attempt, STEPS.c.rev, STEPS.c.state)
+_OUTCOME = (
+    *(OUTCOMES.c.deployment_id, OUTCOMES.c.outcome, OUTCOMES.c.attempt, OUTCOMES.c.rev),
+    *(OUTCOMES.c.body, OUTCOMES.c.host_wall_ms),
+)
+_NAMED: BindParameter[str] = bindparam("deployment_id")
+_PLACE = (WISHES.c.device_id == bindparam("device_id"), WISHES.c.slot == bindparam("slot"))
+_REVS = (
+    select(WISHES.c.device_id, WISHES.c.slot, func.max(WISHES.c.rev).label("rev"))
+    .group_by(WISHES.c.device_id, WISHES.c.slot)
+    .subquery()
+)
+
+_ADD_WISH = insert(WISHES)
+_ADD_WAY_BACK = insert(WAYS_BACK)
+_ADD = insert(DEPLOYMENTS)
+_ADD_STEP = add_once(STEPS)
+_ADD_OUTCOME = add_once(OUTCOMES)
+_ADD_COUNTER = insert(COUNTERS)
+_LATEST_WISHES = (
+    select(*_WISH)
+    .join(
+        _REVS,
+        (WISHES.c.device_id == _REVS.c.device_id)
+        & (WISHES.c.slot == _REVS.c.slot)
+        & (WISHES.c.rev == _REVS.c.rev),
+    )
+    .order_by(WISHES.c.position)
+)
+_LATEST_REV = select(func.coalesce(func.max(WISHES.c.rev), 0)).where(*_PLACE)
+_WISHES = (
+    select(*_WISH).where(WISHES.c.slot == bindparam("slot")).order_by(WISHES.c.position.desc())
+)
+_FIND_WAY_BACK = (
+    select(*_WAY_BACK)
+    .where(
+        WAYS_BACK.c.device_id == bindparam("device_id"),
+        WAYS_BACK.c.slot == bindparam("slot"),
+        WAYS_BACK.c.replaces_bundle == bindparam("bundle"),
+    )
+    .order_by(WAYS_BACK.c.counter.desc(), WAYS_BACK.c.position.desc())
+    .limit(1)
+)
+_GET = select(*_DEPLOYMENT).where(DEPLOYMENTS.c.deployment_id == _NAMED)
+_OPEN = (
+    select(*_DEPLOYMENT)
+    .where(DEPLOYMENTS.c.deployment_id.not_in(select(OUTCOMES.c.deployment_id)))
+    .order_by(DEPLOYMENTS.c.position)
+)
+_STEPS = select(*_STEP).where(STEPS.c.deployment_id == _NAMED).order_by(STEPS.c.position)
+_OUTCOMES = (
+    select(*_OUTCOME).where(OUTCOMES.c.deployment_id == _NAMED).order_by(OUTCOMES.c.position)
+)
+_HIGHEST = select(func.coalesce(func.max(COUNTERS.c.counter), 0)).where(
+    COUNTERS.c.slot == bindparam("slot")
+)
+
+
 class DeploymentLog:
     """Wishes, deployments, steps, outcomes, ways back and counters; rows are only added."""
 
@@ -74,106 +140,81 @@ class DeploymentLog:
         self._database = database
 
     def add_wish(self, wish: WishRow, wall_ms: int) -> None:
-        """Remember a wish before it is published."""
-        self._database.rows(
-            "INSERT INTO wishes (device_id, slot, rev, body, wall_ms) VALUES (?, ?, ?, ?, ?)",
-            *(wish.device_id, wish.slot, wish.rev, wish.body, wall_ms),
-        )
+        """Remember a wish before it is published.
+
+        Raises:
+            FleetJournalError: A wish of that revision is there; see `latest_rev`.
+        """
+        self._database.change(_ADD_WISH, {**asdict(wish), "wall_ms": wall_ms})
+
+    def latest_rev(self, device_id: str, slot: str) -> int:
+        """The newest revision of any wish for a slot, whichever process wrote it; 0 for none."""
+        rows = self._database.rows(_LATEST_REV, {"device_id": device_id, "slot": slot})
+        return int(rows[0][0])
 
     def latest_wishes(self) -> list[WishRow]:
         """The wish in force of every (device, slot)."""
-        rows = self._database.rows(
-            "SELECT device_id, slot, rev, body FROM wishes WHERE position IN"
-            " (SELECT max(position) FROM wishes GROUP BY device_id, slot) ORDER BY position"
-        )
-        return [WishRow(*cast("tuple[str, str, int, bytes]", row)) for row in rows]
+        return [WishRow(*row) for row in self._database.rows(_LATEST_WISHES)]
 
     def wishes(self, slot: str) -> list[WishRow]:
         """Every wish for a slot of any device, newest first."""
-        rows = self._database.rows(
-            "SELECT device_id, slot, rev, body FROM wishes WHERE slot=? ORDER BY position DESC",
-            slot,
-        )
-        return [WishRow(*cast("tuple[str, str, int, bytes]", row)) for row in rows]
+        return [WishRow(*row) for row in self._database.rows(_WISHES, {"slot": slot})]
 
     def add_way_back(self, way: WayBackRow, wall_ms: int) -> None:
         """Keep a way back beside the release that may need it."""
-        self._database.rows(
-            "INSERT INTO ways_back (device_id, slot, replaces_bundle, counter, envelope, wall_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            *(way.device_id, way.slot, way.replaces_bundle, way.counter, way.envelope, wall_ms),
-        )
+        self._database.change(_ADD_WAY_BACK, {**asdict(way), "wall_ms": wall_ms})
 
     def way_back(self, device_id: str, slot: str, bundle: str) -> WayBackRow | None:
         """The newest way back of a device from a bundle, or None."""
-        rows = self._database.rows(
-            "SELECT device_id, slot, replaces_bundle, counter, envelope FROM ways_back"
-            " WHERE device_id=? AND slot=? AND replaces_bundle=?"
-            " ORDER BY counter DESC, position DESC LIMIT 1",
-            *(device_id, slot, bundle),
-        )
-        return WayBackRow(*cast("tuple[str, str, str, int, str]", rows[0])) if rows else None
+        values = {"device_id": device_id, "slot": slot, "bundle": bundle}
+        rows = self._database.rows(_FIND_WAY_BACK, values)
+        return WayBackRow(*rows[0]) if rows else None
 
     def add(self, deployment: DeploymentRow) -> None:
         """Remember a deployment before it is offered."""
-        self._database.rows(
-            f"INSERT INTO deployments ({_DEPLOYMENT}) VALUES (?, ?, ?, ?)",
-            *(deployment.deployment_id, deployment.device_id),
-            *(deployment.slot, deployment.offered_wall_ms),
-        )
+        self._database.change(_ADD, asdict(deployment))
 
     def get(self, deployment_id: str) -> DeploymentRow | None:
         """The deployment called `deployment_id`, or None."""
-        rows = self._database.rows(
-            f"SELECT {_DEPLOYMENT} FROM deployments WHERE deployment_id=?", deployment_id
-        )
-        return _deployment(rows[0]) if rows else None
+        rows = self._database.rows(_GET, {"deployment_id": deployment_id})
+        return DeploymentRow(*rows[0]) if rows else None
 
     def open_deployments(self) -> list[DeploymentRow]:
         """Deployments without any outcome, oldest first."""
-        rows = self._database.rows(
-            f"SELECT {_DEPLOYMENT} FROM deployments WHERE deployment_id NOT IN"
-            " (SELECT deployment_id FROM deployment_outcomes) ORDER BY position"
-        )
-        return [_deployment(row) for row in rows]
+        return [DeploymentRow(*row) for row in self._database.rows(_OPEN)]
 
-    def add_step(self, step: StepRow, wall_ms: int) -> None:
-        """Remember a state that the device reported."""
-        self._database.rows(
-            "INSERT INTO deployment_steps (deployment_id, attempt, rev, state, wall_ms)"
-            " VALUES (?, ?, ?, ?, ?)",
-            *(step.deployment_id, step.attempt, step.rev, step.state, wall_ms),
-        )
+    def add_step(self, step: StepRow, wall_ms: int) -> bool:
+        """Remember a state that the device reported; False if it is there already."""
+        return self._database.change(_ADD_STEP, {**asdict(step), "wall_ms": wall_ms}) == 1
 
     def steps(self, deployment_id: str) -> list[StepRow]:
         """What the device reported for a deployment, in order of receipt."""
-        rows = self._database.rows(
-            "SELECT deployment_id, attempt, rev, state FROM deployment_steps"
-            " WHERE deployment_id=? ORDER BY position",
-            deployment_id,
-        )
-        return [StepRow(*cast("tuple[str, int, int, str]", row)) for row in rows]
+        rows = self._database.rows(_STEPS, {"deployment_id": deployment_id})
+        return [StepRow(*row) for row in rows]
 
-    def add_outcome(self, outcome: OutcomeRow, wall_ms: int) -> None:
-        """Remember an outcome; a later one amends it."""
-        self._database.rows(
-            f"INSERT INTO deployment_outcomes ({_OUTCOME}, wall_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            *(outcome.deployment_id, outcome.outcome, outcome.attempt, outcome.rev),
-            *(outcome.body, outcome.host_wall_ms, wall_ms),
-        )
+    def add_outcome(self, outcome: OutcomeRow, wall_ms: int) -> bool:
+        """Remember an outcome; a later one amends it.
+
+        Returns:
+            False if that very outcome is there already, or if the host sets one where there is any
+            already: another process was quicker.
+        """
+        name = outcome.deployment_id
+        with self._database.transaction():
+            if outcome.body is None and self.outcomes(name):
+                return False
+            values = {**asdict(outcome), "wall_ms": wall_ms}
+            return self._database.change(_ADD_OUTCOME, values) == 1
 
     def outcomes(self, deployment_id: str) -> list[OutcomeRow]:
         """All outcomes of a deployment, oldest first; the last one is the true one."""
-        rows = self._database.rows(
-            f"SELECT {_OUTCOME} FROM deployment_outcomes WHERE deployment_id=? ORDER BY position",
-            deployment_id,
-        )
-        return [
-            OutcomeRow(*cast("tuple[str, str, int, int, bytes | None, int]", row)) for row in rows
-        ]
+        rows = self._database.rows(_OUTCOMES, {"deployment_id": deployment_id})
+        return [OutcomeRow(*row) for row in rows]
 
     def next_forward_counter(self, slot: str, above: int, wall_ms: int) -> int:
         """Reserve the next even release counter of a slot; the odd one after it is its way back.
+
+        No two calls return the same, whichever processes they are of.
 
         Args:
             slot: The slot.
@@ -181,17 +222,8 @@ class DeploymentLog:
             wall_ms: Date of the reservation.
         """
         with self._database.transaction():
-            rows = self._database.rows(
-                "SELECT coalesce(max(counter), 0) FROM counters WHERE slot=?", slot
-            )
-            highest = max(cast(int, rows[0][0]), above)
+            highest = max(int(self._database.rows(_HIGHEST, {"slot": slot})[0][0]), above)
             counter = highest - highest % 2 + 2
-            self._database.rows(
-                "INSERT INTO counters (slot, counter, wall_ms) VALUES (?, ?, ?)",
-                *(slot, counter, wall_ms),
-            )
+            row = {"slot": slot, "counter": counter, "wall_ms": wall_ms}
+            self._database.change(_ADD_COUNTER, row)
         return counter
-
-
-def _deployment(row: Row) -> DeploymentRow:
-    return DeploymentRow(*cast("tuple[str, str, str, int]", row))

@@ -3,10 +3,12 @@
 Leaves to `presence` what a sighting means.
 """
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import asdict, dataclass
 
-from edgenas.fleet.database import Database
+from sqlalchemy import bindparam, func, insert, select
+
+from edgenas.database.connection import Database, add_once
+from edgenas.database.schema import DEVICES, FACTS, FINGERPRINTS, SERVED, SIGHTINGS, STRAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,66 +30,97 @@ class Sighting:
     note: str
 
 
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a device measures on: `sha256` is the digest of `body`, which is JSON."""
+
+    sha256: str
+    body: str
+
+
+_SIGHTING = (
+    *(SIGHTINGS.c.device_id, SIGHTINGS.c.install_id, SIGHTINGS.c.sess, SIGHTINGS.c.boot_id),
+    SIGHTINGS.c.note,
+)
+_NEWEST = select(func.max(FACTS.c.position)).group_by(FACTS.c.device_id)
+
+_ADD_DEVICE = add_once(DEVICES)
+_ADD_SIGHTING = insert(SIGHTINGS)
+_ADD_FACTS = insert(FACTS)
+_ADD_FINGERPRINT = add_once(FINGERPRINTS)
+_ADD_SERVED = insert(SERVED)
+_ADD_STRAY = insert(STRAYS)
+_SIGHTINGS = select(*_SIGHTING).order_by(SIGHTINGS.c.position)
+_LATEST_FACTS = (
+    select(FACTS.c.device_id, FACTS.c.body)
+    .where(FACTS.c.position.in_(_NEWEST))
+    .order_by(FACTS.c.device_id)
+)
+_DEVICES = select(DEVICES.c.device_id).order_by(DEVICES.c.device_id)
+_SERVED = select(func.coalesce(func.sum(SERVED.c.bytes), 0)).where(
+    SERVED.c.device_id == bindparam("device_id"), SERVED.c.wall_ms >= bindparam("since")
+)
+_STRAYS = select(STRAYS.c.device_id, STRAYS.c.work_id, STRAYS.c.body).order_by(STRAYS.c.position)
+
+
 class DeviceLog:
-    """Sightings, facts and stray answers; rows are only added."""
+    """Devices, sightings, facts and stray answers; rows are only added."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def devices(self) -> list[str]:
+        """Ids of all devices that were ever seen, in order."""
+        return [row[0] for row in self._database.rows(_DEVICES)]
+
     def add_sighting(self, sighting: Sighting, wall_ms: int) -> None:
         """Remember a change of presence."""
-        self._database.rows(
-            "INSERT INTO sightings (device_id, install_id, sess, boot_id, note, wall_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            *(sighting.device_id, sighting.install_id, sighting.sess, sighting.boot_id),
-            *(sighting.note, wall_ms),
-        )
+        with self._database.transaction():
+            self._add_device(sighting.device_id, wall_ms)
+            self._database.change(_ADD_SIGHTING, {**asdict(sighting), "wall_ms": wall_ms})
 
     def sightings(self, device_id: str | None = None) -> list[Sighting]:
         """All sightings, oldest first; of one device if it is named."""
-        where, values = ("", ()) if device_id is None else (" WHERE device_id=?", (device_id,))
-        rows = self._database.rows(
-            "SELECT device_id, install_id, sess, boot_id, note FROM sightings"
-            f"{where} ORDER BY position",
-            *values,
-        )
-        return [Sighting(*cast("tuple[str, str, int, str | None, str]", row)) for row in rows]
+        query = _SIGHTINGS
+        if device_id is not None:
+            query = query.where(SIGHTINGS.c.device_id == device_id)
+        return [Sighting(*row) for row in self._database.rows(query)]
 
-    def add_facts(self, device_id: str, body: bytes, wall_ms: int) -> None:
+    def add_facts(
+        self, device_id: str, body: bytes, wall_ms: int, fingerprint: Fingerprint | None = None
+    ) -> None:
         """Remember what a device says it is; `body` is the encoded message."""
-        self._database.rows(
-            "INSERT INTO facts (device_id, body, wall_ms) VALUES (?, ?, ?)",
-            *(device_id, body, wall_ms),
-        )
+        row = {"device_id": device_id, "body": body, "wall_ms": wall_ms}
+        known = None if fingerprint is None else fingerprint.sha256
+        with self._database.transaction():
+            self._add_device(device_id, wall_ms)
+            if fingerprint is not None:
+                values = {**asdict(fingerprint), "wall_ms": wall_ms}
+                self._database.change(_ADD_FINGERPRINT, values)
+            self._database.change(_ADD_FACTS, {**row, "fingerprint": known})
 
     def latest_facts(self) -> dict[str, bytes]:
         """The newest encoded facts of every device."""
-        rows = self._database.rows("SELECT device_id, body FROM facts ORDER BY position")
-        return {cast(str, device_id): cast(bytes, body) for device_id, body in rows}
+        return {row[0]: row[1] for row in self._database.rows(_LATEST_FACTS)}
 
     def add_served(self, device_id: str, sent_bytes: int, wall_ms: int) -> None:
         """Remember that a device was sent bytes of candidates."""
-        self._database.rows(
-            "INSERT INTO served (device_id, bytes, wall_ms) VALUES (?, ?, ?)",
-            *(device_id, sent_bytes, wall_ms),
-        )
+        row = {"device_id": device_id, "bytes": sent_bytes, "wall_ms": wall_ms}
+        self._database.change(_ADD_SERVED, row)
 
     def served_bytes(self, device_id: str, since_wall_ms: int) -> int:
-        """Bytes of candidates that a device was sent since a date."""
-        rows = self._database.rows(
-            "SELECT coalesce(sum(bytes), 0) FROM served WHERE device_id=? AND wall_ms>=?",
-            *(device_id, since_wall_ms),
-        )
-        return cast(int, rows[0][0])
+        """Bytes of candidates that a device was sent since a date, by any process."""
+        values = {"device_id": device_id, "since": since_wall_ms}
+        return int(self._database.rows(_SERVED, values)[0][0])
 
     def add_stray(self, device_id: str, work_id: str, body: bytes, wall_ms: int) -> None:
         """Keep an answer to a job or deployment that is not in this journal."""
-        self._database.rows(
-            "INSERT INTO strays (device_id, work_id, body, wall_ms) VALUES (?, ?, ?, ?)",
-            *(device_id, work_id, body, wall_ms),
-        )
+        row = {"device_id": device_id, "work_id": work_id, "body": body, "wall_ms": wall_ms}
+        self._database.change(_ADD_STRAY, row)
 
     def strays(self) -> list[tuple[str, str, bytes]]:
         """(device, work id, encoded answer) of every stray answer, oldest first."""
-        rows = self._database.rows("SELECT device_id, work_id, body FROM strays ORDER BY position")
-        return [cast("tuple[str, str, bytes]", row) for row in rows]
+        return [(row[0], row[1], row[2]) for row in self._database.rows(_STRAYS)]
+
+    def _add_device(self, device_id: str, wall_ms: int) -> None:
+        self._database.change(_ADD_DEVICE, {"device_id": device_id, "wall_ms": wall_ms})

@@ -6,8 +6,9 @@ between callers, inbox and link. Leaves what callers can ask for to `host`.
 
 import threading
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import TypeVar, cast
 
 from edgenas.fleet.allowance import Allowance
 from edgenas.fleet.clock import Clock
@@ -31,6 +32,7 @@ from firmware_bridge.wire.topics import Topics
 from firmware_bridge.wire.values import KIB
 
 _SESS_PER_START = 1_000_000
+LOOK_S = 5.0
 
 T = TypeVar("T")
 
@@ -67,6 +69,10 @@ class FleetEngine:
         self.changed = threading.Condition()
         self.desks = _make_desks(Post(link, self._topics), shelf, journal, clock, timers)
         self.reception = Reception(self._topics, self.desks, self.changed)
+        self._journal = journal
+        self._clock = clock
+        self._look_s = clock.monotonic_s()
+        self._accompanied = True
         self._inbox = Inbox(self._handle, self._tick, self._fail, clock)
         self._opened = False
         self._greeted = False
@@ -137,10 +143,16 @@ class FleetEngine:
         if not self._opened:
             raise FleetStoppedError("expected an open host, got a closed one; call open() first")
 
-    def _handle(self, event: LinkEvent) -> None:
-        if isinstance(event, Received):
-            self.reception.take(event)
-        elif isinstance(event, Disconnected) and event.taken_over:
+    def _handle(self, events: Sequence[LinkEvent]) -> None:
+        for is_message, together in groupby(events, lambda event: isinstance(event, Received)):
+            if is_message:
+                self.reception.take(cast("list[Received]", list(together)))
+            else:
+                for event in together:
+                    self._hear_link(event)
+
+    def _hear_link(self, event: LinkEvent) -> None:
+        if isinstance(event, Disconnected) and event.taken_over:
             self._give_way()
         elif isinstance(event, Connected):
             self._check_packet_limit(event.max_packet_bytes)
@@ -154,11 +166,22 @@ class FleetEngine:
     def _tick(self) -> float | None:
         parts = (self.desks.roster, self.desks.jobs, self.desks.deployments)
         with self.changed:
-            changed = [part.tick() for part in parts]
+            changed = [self._look_around(), *(part.tick() for part in parts)]
             if any(changed):
                 self.changed.notify_all()
-            dues = [part.next_due_s() for part in parts]
+            dues = [self._look_s, *(part.next_due_s() for part in parts)]
         return min((due for due in dues if due is not None), default=None)
+
+    def _look_around(self) -> bool:
+        """Now and then, see what other processes on this journal have done, if there are any."""
+        now_s = self._clock.monotonic_s()
+        if now_s < self._look_s:
+            return False
+        self._look_s = now_s + LOOK_S
+        before, self._accompanied = self._accompanied, self._journal.workers.others()
+        if not (before or self._accompanied):
+            return False
+        return any([self.desks.jobs.refresh(), self.desks.deployments.refresh()])
 
     def _give_way(self) -> None:
         """Two hosts of one fleet would throw each other off the broker for ever: the older ends.
@@ -200,7 +223,7 @@ def _make_desks(
         jobs=JobDesk(journal, post, roster, clock, timers),
         deployments=deployments,
         blobs=BlobDesk(shelf, post, clock),
-        ways_back=WaysBack(journal.deployments, deployments.active, clock),
+        ways_back=WaysBack(journal, deployments.active, clock),
         allowance=Allowance(journal.devices, clock),
         post=post,
         clock=clock,

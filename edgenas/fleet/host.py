@@ -11,13 +11,13 @@ from typing import Self
 
 from edgenas.fleet.clock import Clock, SystemClock
 from edgenas.fleet.deployments import DeploymentOutcome
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.engine import FleetEngine
 from edgenas.fleet.errors import DevicesMissingError
-from edgenas.fleet.job_desk import Answer
+from edgenas.fleet.job_reading import Answer
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec, build_job
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.releases import Incumbent, check_offer, read_unverified
-from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.link import Link
@@ -192,9 +192,12 @@ class FleetHost:
         with self._changed:
             states = [view.state for view in self._desks.roster.views() if view.state]
             reported = [state.slots[slot].counter for state in states if slot in state.slots]
-            return self._journal.deployments.next_forward_counter(
-                check_name(slot, "slot"), max(reported, default=0), self._clock.wall_ms()
-            )
+            highest, at_ms = max(reported, default=0), self._clock.wall_ms()
+            log = self._journal.deployments
+            with self._journal.transaction():
+                counter = log.next_forward_counter(check_name(slot, "slot"), highest, at_ms)
+                self._journal.audit.add("release.numbered", slot, at_ms, {"counter": counter})
+            return counter
 
     def offer(
         self,
@@ -238,6 +241,7 @@ class FleetHost:
             if self._desks.deployments.knows(deployment_id):
                 return deployment_id
             self._desks.ways_back.keep(place, manifest, ways_back)
+            self._desks.ways_back.remember([envelope, *ways_back])
             self._desks.deployments.offer(place, deployment_id, envelope, hold_reason=hold_reason)
             self._changed.notify_all()
         self._engine.wake()

@@ -7,12 +7,14 @@ do small work such as reading chunks of a blob; the caller's heavy work never ru
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgenas.fleet.clock import Clock
 from firmware_bridge.wire.link import LinkEvent
 
 _log = logging.getLogger(__name__)
+
+MAX_TOGETHER = 512  # become durable together, so that one flush of the disk serves them all
 
 
 class _Stop:
@@ -24,7 +26,7 @@ class Inbox:
 
     def __init__(
         self,
-        handle: Callable[[LinkEvent], None],
+        handle: Callable[[Sequence[LinkEvent]], None],
         tick: Callable[[], float | None],
         failed: Callable[[Exception], None],
         clock: Clock,
@@ -32,8 +34,9 @@ class Inbox:
         """Prepare; nothing runs before `start`.
 
         Args:
-            handle: Called for every event, on the inbox's thread.
-            tick: Called after every event and at the second it asked for; returns the monotonic
+            handle: Called with the events that are waiting, in order, at most `MAX_TOGETHER`; on
+                the inbox's thread.
+            tick: Called after that and at the second it asked for; returns the monotonic
                 second at which it wants to be called again, None for not before the next event.
             failed: Called once if one of the two raises; the thread ends after that.
             clock: Measures the time until the next tick.
@@ -74,16 +77,22 @@ class Inbox:
     def _work(self) -> None:
         due_s: float | None = None
         while True:
-            event = self._next(due_s)
-            if isinstance(event, _Stop):
+            waiting = self._next(due_s)
+            events = [event for event in waiting if not isinstance(event, _Stop | None)]
+            if events:
+                self._handle(events)
+            if len(events) < len(waiting) and isinstance(waiting[-1], _Stop):
                 return
-            if event is not None:
-                self._handle(event)
             due_s = self._tick()
 
-    def _next(self, due_s: float | None) -> LinkEvent | _Stop | None:
+    def _next(self, due_s: float | None) -> list[LinkEvent | _Stop | None]:
+        """Wait for an event; what else is there by then comes with it, up to an order to stop."""
         timeout_s = None if due_s is None else max(0.0, due_s - self._clock.monotonic_s())
+        found: list[LinkEvent | _Stop | None] = []
         try:
-            return self._queue.get(timeout=timeout_s)
+            found.append(self._queue.get(timeout=timeout_s))
+            while len(found) < MAX_TOGETHER and not isinstance(found[-1], _Stop):
+                found.append(self._queue.get_nowait())
         except queue.Empty:
-            return None
+            pass
+        return found

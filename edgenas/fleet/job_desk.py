@@ -1,30 +1,40 @@
 """Measuring jobs on their way: sent in order, at most two a device, answered once.
 
 Used under the host's lock. Every method makes durable what it decides before it sends anything.
-Leaves presence to `roster` and the transfer of blobs to `serving`.
+Jobs of other processes on the same journal are theirs until they die, see `refresh`. Leaves
+presence to `roster` and the transfer of blobs to `serving`.
 """
 
 import logging
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.errors import FleetError
 from edgenas.fleet.job_log import AnswerRow, JobRow
+from edgenas.fleet.job_reading import (
+    Answer,
+    artifact,
+    check_same,
+    decoded_answer,
+    decoded_job,
+    outcome_of,
+    told,
+)
 from edgenas.fleet.jobs import JobOutcome, blobs_of, patience_s
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
 from edgenas.fleet.roster import Roster
 from edgenas.fleet.timers import HostTimers
-from firmware_bridge.wire.codec import decode, encode
+from firmware_bridge.wire.codec import encode
 from firmware_bridge.wire.messages import Event, FailureCode, JobFailed, MeasureJob, Measurement
-from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES, BlobRef
+from firmware_bridge.wire.values import BlobRef
 
 _log = logging.getLogger(__name__)
 
 MAX_OUTSTANDING = 2  # mosquitto queues 1,000 messages for a client and then drops silently
-
-Answer = Measurement | JobFailed
 
 
 @dataclass(slots=True)
@@ -45,6 +55,14 @@ class _OpenJob:
     seen: tuple[int, int] = (0, 0)
 
 
+@dataclass(slots=True)
+class _Together:
+    """Answers that are heard together: what is known of their jobs, and what is new."""
+
+    known: dict[str, set[tuple[int, int]]]
+    new: list[AnswerRow] = field(default_factory=list)
+
+
 class JobDesk:
     """All jobs that have no outcome yet, and the outcomes nobody has taken yet."""
 
@@ -57,24 +75,49 @@ class JobDesk:
         self._clock = clock
         self._timers = timers
         self._open: dict[str, _OpenJob] = {}
+        self._by_device: dict[str, dict[str, _OpenJob]] = {}
         self._lost: dict[str, _OpenJob] = {}
+        self._together: _Together | None = None
         self.ready: deque[JobOutcome] = deque()
         self._restore()
 
     def _restore(self) -> None:
-        cancelled = self._log.cancelled()
-        for row in self._log.open_jobs():
-            self._open[row.job_id] = self._opened(row, row.job_id in cancelled)
+        self._log.claim()
+        self._take_up()
         for answer in self._log.untaken():
-            row = self._row(answer.job_id)
-            self.ready.append(_outcome(row, _decoded_answer(answer.body), answer.host_wall_ms))
+            self._hand_out(answer)
+
+    def _take_up(self) -> list[str]:
+        """Take the open jobs up that are this process's; returns the devices of the new ones."""
+        cancelled = self._log.cancelled()
+        new = [row for row in self._log.open_jobs() if row.job_id not in self._open]
+        for row in new:
+            self._put(self._opened(row, row.job_id in cancelled))
+        return [row.device_id for row in new]
+
+    def _hand_out(self, answer: AnswerRow) -> None:
+        row = self._row(answer.job_id)
+        self.ready.append(told(row, answer))
+
+    def refresh(self) -> bool:
+        """Look at what other processes have done: end the jobs whose answers they heard, and go on
+        with the jobs of those that have died; returns whether there is a new outcome.
+        """
+        claimed, before = self._log.claim(), len(self.ready)
+        for answer in self._log.untaken():
+            if answer.job_id in claimed or self._drop(answer.job_id):
+                self._hand_out(answer)
+        if claimed:
+            for device_id in self._take_up():
+                self._send_next(device_id)
+        return len(self.ready) > before
 
     def _opened(self, row: JobRow, cancelled: bool = False) -> _OpenJob:
         now_s = self._clock.monotonic_s()
         return _OpenJob(
             row.job_id,
             row.device_id,
-            _decoded_job(row.request),
+            decoded_job(row.request),
             submitted_s=now_s - self._wall_since_ms(row) / 1000,
             opened_s=now_s,
             progress_s=now_s,
@@ -101,11 +144,13 @@ class JobDesk:
         """
         known = self._log.get(job_id)
         if known is not None:
-            _check_same(known, device_id, request)
+            check_same(known, device_id, request)
             return
         row = JobRow(job_id, device_id, encode(request), self._clock.wall_ms())
-        self._log.add(row)
-        self._open[job_id] = self._opened(row)
+        if not self._log.add(row, map(artifact, blobs_of(request))):
+            check_same(self._row(job_id), device_id, request)  # another process was quicker
+            return
+        self._put(self._opened(row))
         self._send_next(device_id)
 
     def cancel(self, job_id: str) -> None:
@@ -143,6 +188,25 @@ class JobDesk:
         if event.rev > expected:
             self._post.resync(device_id)
 
+    @contextmanager
+    def together(self, job_ids: Sequence[str]) -> Iterator[None]:
+        """Hear answers to these jobs with one look at the journal and one change of it.
+
+        Used inside a transaction: what was looked at is then what is there.
+        """
+        self._together = _Together(self._log.known_answers(job_ids))
+        try:
+            yield
+            self._log.add_answers(self._together.new, self._clock.wall_ms())
+        finally:
+            self._together = None
+
+    def _known(self, job_id: str) -> set[tuple[int, int]]:
+        """(attempt, rev) of every answer to a job."""
+        if self._together is not None and job_id in self._together.known:
+            return self._together.known[job_id]
+        return {(earlier.attempt, earlier.rev) for earlier in self._log.answers(job_id)}
+
     def hear_answer(self, device_id: str, job_id: str, answer: Answer, body: bytes) -> bool:
         """A device answers: durable, then acknowledged.
 
@@ -155,19 +219,18 @@ class JobDesk:
         Returns:
             Whether this was the outcome of a job, and not a repetition or a late truth.
         """
-        row = self._row(job_id)
-        if row.device_id != device_id:
+        job = self._open.get(job_id)
+        asked = self._row(job_id) if job is None else job
+        if asked.device_id != device_id:
             _log.warning(
-                "device %s answers job %s of %s; ignored", device_id, job_id, row.device_id
+                "device %s answers job %s of %s; ignored", device_id, job_id, asked.device_id
             )
             return False
         key = (answer.attempt, answer.rev)
-        job = self._open.get(job_id)
-        known = {(earlier.attempt, earlier.rev) for earlier in self._log.answers(job_id)}
         if job is not None:
             self._finish(job, answer, body)
-        elif key not in known:
-            self._record(row, answer, body, self._wall_since_ms(row))
+        elif isinstance(asked, JobRow) and key not in self._known(job_id):
+            self._record(job_id, answer, body, self._wall_since_ms(asked))
             self._lost.pop(job_id, None)
         self._post.ack(device_id, job_id, *key)
         self._send_next(device_id)
@@ -203,6 +266,12 @@ class JobDesk:
                     return ref
         return None
 
+    def is_elsewhere(self, device_id: str, digest: str) -> bool:
+        """Whether an open job of another process has that device pull that blob."""
+        rows = self._log.open_elsewhere(device_id)
+        requests = [decoded_job(row.request) for row in rows]
+        return any(digest == ref.sha256 for request in requests for ref in blobs_of(request))
+
     def refuse_bytes(self, device_id: str, digest: str, budget_bytes: int) -> bool:
         """End the open jobs of a device that name a blob, for it has had its bytes for today.
 
@@ -228,18 +297,29 @@ class JobDesk:
         if not answers:
             return None
         first = answers[0]
-        return _outcome(self._row(job_id), _decoded_answer(first.body), first.host_wall_ms)
+        return told(self._row(job_id), first)
 
     def late_answers(self, job_id: str) -> list[Answer]:
         """What the device still said after its job had an outcome."""
-        return [_decoded_answer(answer.body) for answer in self._log.answers(job_id)[1:]]
+        return [decoded_answer(answer.body) for answer in self._log.answers(job_id)[1:]]
 
     def open_jobs(self) -> list[str]:
         """Ids of the jobs without an outcome, in the order of submission."""
         return list(self._open)
 
     def _of(self, device_id: str) -> list[_OpenJob]:
-        return [job for job in self._open.values() if job.device_id == device_id]
+        return list(self._by_device.get(device_id, {}).values())
+
+    def _put(self, job: _OpenJob) -> None:
+        self._open[job.job_id] = job
+        self._by_device.setdefault(job.device_id, {})[job.job_id] = job
+
+    def _drop(self, job_id: str) -> bool:
+        """Close a job; returns whether it was open."""
+        job = self._open.pop(job_id, None)
+        if job is not None:
+            del self._by_device[job.device_id][job_id]
+        return job is not None
 
     def _given_up_at(self, job: _OpenJob) -> tuple[float | None, str]:
         offline_since_s = self._roster.offline_since_s(job.device_id)
@@ -279,51 +359,31 @@ class JobDesk:
         self._finish(job, failed, encode(failed))
 
     def _finish(self, job: _OpenJob, answer: Answer, body: bytes) -> None:
+        """Record an answer and hand out the outcome, which is whichever was durable first."""
         host_wall_ms = round((self._clock.monotonic_s() - job.submitted_s) * 1000)
-        row = self._row(job.job_id)
-        self._record(row, answer, body, host_wall_ms)
-        del self._open[job.job_id]
-        self.ready.append(_outcome(row, answer, host_wall_ms))
+        first = not self._known(job.job_id)
+        if first or answer.attempt:
+            self._record(job.job_id, answer, body, host_wall_ms)
+        self._drop(job.job_id)
+        if first:
+            self.ready.append(
+                outcome_of(job.device_id, job.job_id, job.request, answer, host_wall_ms)
+            )
+        else:
+            self._hand_out(self._log.answers(job.job_id)[0])
 
-    def _record(self, row: JobRow, answer: Answer, body: bytes, host_wall_ms: int) -> None:
-        answer_row = AnswerRow(row.job_id, answer.attempt, answer.rev, body, host_wall_ms)
-        self._log.add_answer(answer_row, self._clock.wall_ms())
+    def _record(self, job_id: str, answer: Answer, body: bytes, host_wall_ms: int) -> None:
+        verdict = fingerprint = None
+        if isinstance(answer, Measurement):
+            verdict, fingerprint = answer.verdict, answer.fingerprint_sha256
+        key = (answer.attempt, answer.rev)
+        answer_row = AnswerRow(job_id, *key, body, host_wall_ms, verdict, fingerprint)
+        if self._together is not None and job_id in self._together.known:
+            if key not in self._together.known[job_id]:
+                self._together.known[job_id].add(key)
+                self._together.new.append(answer_row)
+        else:
+            self._log.add_answer(answer_row, self._clock.wall_ms())
 
     def _wall_since_ms(self, row: JobRow) -> int:
         return max(0, self._clock.wall_ms() - row.submitted_wall_ms)
-
-
-def _outcome(row: JobRow, answer: Answer, host_wall_ms: int) -> JobOutcome:
-    request = _decoded_job(row.request)
-    return JobOutcome(
-        device_id=row.device_id,
-        job_id=row.job_id,
-        label=request.label,
-        model_sha256=request.model.sha256,
-        measurement=answer if isinstance(answer, Measurement) else None,
-        failure=answer if isinstance(answer, JobFailed) else None,
-        host_wall_ms=host_wall_ms,
-    )
-
-
-def _decoded_job(body: bytes) -> MeasureJob:
-    message = decode(body, CONTROL_CAP_BYTES).message
-    if not isinstance(message, MeasureJob):
-        raise FleetError(f"expected a measuring job in the journal, got {message.kind}")
-    return message
-
-
-def _decoded_answer(body: bytes) -> Answer:
-    message = decode(body, RESULT_CAP_BYTES).message
-    if not isinstance(message, Measurement | JobFailed):
-        raise FleetError(f"expected an answer to a job in the journal, got {message.kind}")
-    return message
-
-
-def _check_same(known: JobRow, device_id: str, request: MeasureJob) -> None:
-    before = _decoded_job(known.request)
-    if (known.device_id, before.model.sha256) != (device_id, request.model.sha256):
-        raise FleetError(
-            f"expected a fresh id or the same job again, got id {known.job_id} of device "
-            f"{known.device_id} and model {before.model.sha256[:12]}; make a new id"
-        )

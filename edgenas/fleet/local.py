@@ -19,10 +19,10 @@ from types import TracebackType
 from typing import Self
 
 import firmware_bridge
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.errors import DevicesMissingError, LocalDeviceError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.leash import Leash
-from edgenas.fleet.roster import DeviceView
 from firmware_bridge.wire.values import check_device_id
 
 _LOG_TAIL_BYTES = 4096

@@ -16,8 +16,8 @@ from device_profiles.loader import (
     match_profile,
 )
 from device_profiles.profile import STANDARD_CAP_MS, Profile, Thermal
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.errors import FleetError
-from edgenas.fleet.roster import DeviceView
 from firmware_bridge.wire.levels import Level
 from firmware_bridge.wire.messages import Quiet
 

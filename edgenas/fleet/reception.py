@@ -7,6 +7,7 @@ serves blobs. Leaves every decision to the desks.
 import logging
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgenas.fleet.allowance import Allowance
@@ -60,8 +61,17 @@ class Desks:
     clock: Clock
 
 
+@dataclass(frozen=True, slots=True)
+class _Sound:
+    """A message that could be read."""
+
+    address: Address
+    envelope: Envelope
+    received: Received
+
+
 class Reception:
-    """Takes messages in, one at a time.
+    """Takes messages in, in their order.
 
     Attributes:
         dropped: How many messages of each device were not sound; topics of nobody count as `?`.
@@ -73,23 +83,50 @@ class Reception:
         self._changed = changed
         self.dropped: Counter[str] = Counter()
 
-    def take(self, received: Received) -> None:
-        """Read one message and hand it on."""
+    def take(self, together: Sequence[Received]) -> None:
+        """Read messages and hand them on.
+
+        What follows from those between two requests for blobs becomes durable at once, and only
+        then is anything sent that answers them.
+        """
+        run: list[_Sound] = []
+        for received in together:
+            sound = self._sound(received)
+            if sound is None:
+                continue
+            request = sound.envelope.message
+            if isinstance(request, BlobRequest):
+                self._decide(run)
+                run = []
+                self._serve(sound.address.device, request)
+            else:
+                run.append(sound)
+        self._decide(run)
+
+    def _decide(self, run: Sequence[_Sound]) -> None:
+        if not run:
+            return
+        with self._changed:
+            answered = [s.address.tail[0] for s in run if s.address.family == "result"]
+            with (
+                self._desks.post.held(),
+                self._desks.journal.transaction(),
+                self._desks.jobs.together(answered),
+            ):
+                for sound in run:
+                    self._hand_on(sound.address, sound.envelope, sound.received)
+            self._changed.notify_all()
+
+    def _sound(self, received: Received) -> _Sound | None:
+        """A message with its parts, None if there is nothing to do about it."""
         address = self._topics.parse(received.topic)
         if address is None or address.direction != "up":
             self.dropped["?"] += 1
-            return
+            return None
         if received.retained and not received.payload:
-            return
+            return None
         envelope = self._read(address, received.payload)
-        if envelope is None:
-            return
-        if isinstance(envelope.message, BlobRequest):
-            self._serve(address.device, envelope.message)
-            return
-        with self._changed:
-            self._hand_on(address, envelope, received)
-            self._changed.notify_all()
+        return None if envelope is None else _Sound(address, envelope, received)
 
     def _read(self, address: Address, payload: bytes) -> Envelope | None:
         cap_bytes = RESULT_CAP_BYTES if address.family == "result" else CONTROL_CAP_BYTES
@@ -114,6 +151,12 @@ class Reception:
             candidate = allowed is None
             if candidate and not self._over_budget(device_id, digest):
                 allowed = desks.jobs.blob(device_id, digest)
+            if allowed is None and desks.journal.workers.others():
+                if desks.jobs.is_elsewhere(device_id, digest):
+                    return  # the process whose job it is serves it
+                desks.deployments.refresh()  # the wish may be younger than the last look around
+                allowed = desks.deployments.blob(device_id, digest)
+                candidate = allowed is None
         sent = desks.blobs.answer(device_id, request, allowed)
         if candidate and sent:
             desks.allowance.spend(device_id, sent)

@@ -4,12 +4,15 @@ Leaves the rules of presence to `presence`, and jobs and deployments of a device
 to the desks.
 """
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgenas.fleet.clock import Clock
-from edgenas.fleet.device_log import Sighting
+from edgenas.fleet.device_log import Fingerprint, Sighting
+from edgenas.fleet.device_view import WHAT_TO_DO, DeviceView, told_apart
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.presence import Change, Face, Phase, Presence, due_s, hear, wait
 from edgenas.fleet.timers import HostTimers
@@ -19,39 +22,7 @@ from firmware_bridge.wire.values import CONTROL_CAP_BYTES
 
 _log = logging.getLogger(__name__)
 SETTLED = "settled"
-WHAT_TO_DO = (
-    "stop all but one; give each of the others an --id and an empty --state-dir of its own; "
-    "then run `edgenas devices --broker URL --run RUN --settle ID`"
-)
 _NOTED = (Change.BIRTH, Change.GONE, Change.QUARANTINED)
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceView:
-    """One device at one moment.
-
-    Attributes:
-        device_id: Its id.
-        phase: How sure the host is that it is there.
-        quarantined: Two boards use this identity; it gets no work.
-        install_id: Its installation, None before any word.
-        state: Its newest state, None before any word of this host's lifetime.
-        facts: What it says it is, None before it ever said so.
-        twins: The boards that use its id, if there are several.
-    """
-
-    device_id: str
-    phase: Phase
-    quarantined: bool
-    install_id: str | None
-    state: State | None
-    facts: Facts | None
-    twins: tuple[Face, ...] = ()
-
-    @property
-    def online(self) -> bool:
-        """Whether work can be sent to it now."""
-        return self.phase is Phase.ONLINE and not self.quarantined
 
 
 class Roster:
@@ -123,7 +94,10 @@ class Roster:
         before = self._facts.get(device_id)
         if before == facts:
             return
-        self._journal.devices.add_facts(device_id, encode(facts), self._clock.wall_ms())
+        text = json.dumps(dict(facts.fingerprint), sort_keys=True, separators=(",", ":"))
+        fingerprint = Fingerprint(hashlib.sha256(text.encode()).hexdigest(), text)
+        at_ms = self._clock.wall_ms()
+        self._journal.devices.add_facts(device_id, encode(facts), at_ms, fingerprint)
         self._facts[device_id] = facts
         changed = [] if before is None else _changed(before.fingerprint, facts.fingerprint)
         if changed:
@@ -176,15 +150,24 @@ class Roster:
         seen: list[tuple[str, str | None]] = [(after.install_id or "", after.boot_id)]
         if change is Change.QUARANTINED:
             seen = [(face.install_id, face.boot_id) for face in after.twins]
-        for install_id, boot_id in seen:
-            sighting = Sighting(device_id, install_id, after.sess, boot_id, change.value)
-            self._journal.devices.add_sighting(sighting, self._clock.wall_ms())
+        at_ms = self._clock.wall_ms()
+        with self._journal.transaction():
+            for install_id, boot_id in seen:
+                sighting = Sighting(device_id, install_id, after.sess, boot_id, change.value)
+                self._journal.devices.add_sighting(sighting, at_ms)
+            if change is Change.QUARANTINED:
+                told = {"boards": [told_apart(face) for face in after.twins]}
+                action = "device.quarantined"
+                self._journal.audit.add(action, device_id, at_ms, told, by_itself=True)
 
     def settle(self, device_id: str) -> None:
         """A person has parted the boards that used one id: the next one that speaks is the one."""
         known = self._known(device_id)
         sighting = Sighting(device_id, known.install_id or "", known.sess, known.boot_id, SETTLED)
-        self._journal.devices.add_sighting(sighting, self._clock.wall_ms())
+        at_ms = self._clock.wall_ms()
+        with self._journal.transaction():
+            self._journal.devices.add_sighting(sighting, at_ms)
+            self._journal.audit.add("device.settled", device_id, at_ms)
         self._presence[device_id] = Presence(since_s=self._clock.monotonic_s())
 
 
@@ -192,12 +175,6 @@ def _changed(before: Mapping[str, object], now: Mapping[str, object]) -> list[st
     """What a fingerprint says otherwise than before; what was not known before does not count."""
     known = (name for name, value in before.items() if value is not None)
     return sorted(name for name in known if now.get(name) != before[name])
-
-
-def told_apart(face: Face) -> str:
-    """One board of several that use one id, in words."""
-    hardware = face.hardware or "hardware not named"
-    return f"{hardware}, installation {face.install_id[:8]}, boot {face.boot_id[:8]}"
 
 
 def _remembered(before: Presence, sighting: Sighting) -> Presence:

@@ -4,13 +4,17 @@ Used under the host's lock. Leaves signing to `releases`, the wish to `deploy_de
 to go back to people and planners.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from edgenas.fleet.clock import Clock
-from edgenas.fleet.deployment_log import DeploymentLog, WayBackRow
+from edgenas.fleet.deployment_log import WayBackRow
 from edgenas.fleet.errors import ReleaseError
+from edgenas.fleet.job_log import Artifact
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.release_log import ReleaseRow
 from edgenas.fleet.releases import Incumbent, read_unverified
 from firmware_bridge.wire.codec import decode
 from firmware_bridge.wire.messages import Wish
@@ -24,16 +28,17 @@ class WaysBack:
     """What devices run, where it came from, and how they get away from it again."""
 
     def __init__(
-        self, log: DeploymentLog, active: Callable[[Place], str | None], clock: Clock
+        self, journal: FleetJournal, active: Callable[[Place], str | None], clock: Clock
     ) -> None:
         """Wire it up.
 
         Args:
-            log: Where ways back are kept.
+            journal: Where releases and ways back are kept.
             active: The bundle that a slot runs; raises ReleaseError if the device has not said.
             clock: Tells the date.
         """
-        self._log = log
+        self._journal = journal
+        self._log = journal.deployments
         self._active = active
         self._clock = clock
 
@@ -56,6 +61,17 @@ class WaysBack:
             text = json.dumps(envelope, sort_keys=True)
             row = WayBackRow(*place, str(back.replaces_bundle), back.counter, text)
             self._log.add_way_back(row, self._clock.wall_ms())
+
+    def remember(self, envelopes: Iterable[Mapping[str, Any]]) -> None:
+        """Make signed releases durable, each once."""
+        at_ms = self._clock.wall_ms()
+        for envelope in envelopes:
+            manifest = read_unverified(envelope)
+            digest = hashlib.sha256(str(envelope["payload"]).encode()).hexdigest()
+            text = json.dumps(envelope, sort_keys=True)
+            row = ReleaseRow(digest, manifest.slot, manifest.counter, manifest.mode, text)
+            files = [Artifact(entry.sha256, entry.size_bytes) for entry in manifest.files]
+            self._journal.releases.add(row, files, at_ms)
 
     def incumbent(self, place: Place) -> Incumbent:
         """What a slot runs now.

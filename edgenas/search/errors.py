@@ -48,14 +48,14 @@ class ForeignTrialError(SearchError):
 
 
 class StudyError(SearchError):
-    """The file of a study cannot be used.
+    """The database of a study cannot be used.
 
     Attributes:
-        path: the file.
+        path: the file, or the address of the database without its password.
     """
 
-    def __init__(self, path: Path, problem: str) -> None:
-        """Say which file, and what is wrong with it."""
+    def __init__(self, path: Path | str, problem: str) -> None:
+        """Say which database, and what is wrong with it."""
         self.path = path
         super().__init__(f"study {path}: {problem}")
 

@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
+from sqlalchemy import BindParameter, Select, bindparam, func, insert, select
+
+from edgenas.database.address import Address, Where
+from edgenas.database.connection import Database, Line, add_once
+from edgenas.database.schema import BUDGETS, PROPERTIES, RESULTS, SESSIONS, STUDIES, TRIALS
 from edgenas.errors import EdgenasError
 from edgenas.search.budget import Budget
-from edgenas.search.database import Database, Row, Value
 from edgenas.search.errors import StudyError, StudyMismatchError
 from edgenas.search.records import (
     StudyIdentity,
@@ -61,22 +65,73 @@ class Session:
     wall_ms: int
 
 
-class Study:
-    """One history in one file. Safe to use from several threads and processes at once."""
+_STUDY: BindParameter[int] = bindparam("study")
+_NUMBER: BindParameter[int] = bindparam("number")
+_TRIAL = (TRIALS.c.number, TRIALS.c.device, TRIALS.c.searcher, TRIALS.c.arch, RESULTS.c.body)
+_SESSION = (
+    *(SESSIONS.c.position, SESSIONS.c.device, SESSIONS.c.arch, SESSIONS.c.body),
+    SESSIONS.c.wall_ms,
+)
 
-    def __init__(self, database: Database, clock: Callable[[], int]) -> None:
+_BEGIN = add_once(STUDIES)
+_FIND = select(STUDIES.c.study).where(STUDIES.c.name == bindparam("name"))
+_ADD_PROPERTY = add_once(PROPERTIES)
+_PROPERTIES = select(PROPERTIES.c.name, PROPERTIES.c.value).where(PROPERTIES.c.study == _STUDY)
+_ADD_BUDGET = insert(BUDGETS)
+_BUDGETS = (
+    select(BUDGETS.c.device, BUDGETS.c.body)
+    .where(BUDGETS.c.study == _STUDY)
+    .order_by(BUDGETS.c.position)
+)
+_LAST = select(func.coalesce(func.max(TRIALS.c.number), 0)).where(TRIALS.c.study == _STUDY)
+_ADD_TRIAL = add_once(TRIALS)
+_ADD_RESULT = add_once(RESULTS)
+_TRIALS = (
+    select(*_TRIAL)
+    .outerjoin(RESULTS, (RESULTS.c.study == TRIALS.c.study) & (RESULTS.c.number == TRIALS.c.number))
+    .where(TRIALS.c.study == _STUDY)
+    .order_by(TRIALS.c.number)
+)
+_ONE_TRIAL = _TRIALS.where(TRIALS.c.number == _NUMBER)
+_RAW = select(RESULTS.c.raw).where(RESULTS.c.study == _STUDY, RESULTS.c.number == _NUMBER)
+_ADD_SESSION = insert(SESSIONS)
+_SESSIONS = select(*_SESSION).where(SESSIONS.c.study == _STUDY).order_by(SESSIONS.c.position)
+_SESSION_RAW = select(SESSIONS.c.raw).where(
+    SESSIONS.c.study == _STUDY, SESSIONS.c.position == _NUMBER
+)
+MAIN = "main"
+
+
+class Study:
+    """One history in one database. Safe to use from several threads and processes at once."""
+
+    def __init__(self, database: Database, clock: Callable[[], int], name: str) -> None:
         """Use `open` or `read`."""
-        self._database, self._clock = database, clock
+        self._database, self._clock, self._name = database, clock, name
+        self._path = database.address.file or str(database.address)
+        self._known: int | None = None
 
     @classmethod
-    def open(cls, path: Path, identity: StudyIdentity, clock: Callable[[], int] = wall_ms) -> Study:
+    def open(
+        cls,
+        where: Where,
+        identity: StudyIdentity,
+        clock: Callable[[], int] = wall_ms,
+        name: str = MAIN,
+    ) -> Study:
         """Open the history of `identity`, or begin it.
 
+        Args:
+            where: a file, or the URL of a PostgreSQL database.
+            identity: what the history is about.
+            clock: tells the date of a row in milliseconds since 1970.
+            name: tells it from other studies in the same database.
+
         Raises:
-            StudyMismatchError: the file holds the history of something else.
-            StudyError: the file cannot be used.
+            StudyMismatchError: the database holds the history of something else by that name.
+            StudyError: the database cannot be used.
         """
-        study = cls(Database(path, create=True), clock)
+        study = cls(_database(where, write=True), clock, name)
         try:
             study._bind(identity)
         except BaseException:
@@ -85,13 +140,13 @@ class Study:
         return study
 
     @classmethod
-    def read(cls, path: Path) -> Study:
+    def read(cls, where: Where, name: str = MAIN) -> Study:
         """Open an existing history for reading, also while another process writes it.
 
         Raises:
             StudyError: there is none, or it cannot be used.
         """
-        return cls(Database(path, create=False), wall_ms)
+        return cls(_database(where, write=False), wall_ms, name)
 
     def __enter__(self) -> Study:
         return self
@@ -121,14 +176,12 @@ class Study:
 
     def set_budget(self, device: str, budget: Budget) -> None:
         """Say what a network may cost on `device` from now on; the earlier budgets stay on file."""
-        self._database.rows(
-            "INSERT INTO budgets (device, body, wall_ms) VALUES (?, ?, ?)",
-            *(device, budget_text(budget), self._clock()),
-        )
+        row = {"device": device, "body": budget_text(budget), "wall_ms": self._clock()}
+        self._database.change(_ADD_BUDGET, {**self._here(), **row})
 
     def budgets(self) -> dict[str, Budget]:
         """The budget that holds on each device, in the order in which devices first got one."""
-        rows = self._database.rows("SELECT device, body FROM budgets ORDER BY position")
+        rows = self._database.rows(_BUDGETS, self._here())
         texts = {str(device): str(body) for device, body in rows}
         return {device: self._decoded("budgets", read_budget, t) for device, t in texts.items()}
 
@@ -159,24 +212,26 @@ class Study:
         Raises:
             StudyError: no such trial was asked.
         """
+        key = {**self._here(), "number": number}
+        row = {"body": result_text(result), "raw": raw_text(raw), "wall_ms": self._clock()}
         with self._database.transaction():
-            if not self._database.rows("SELECT 1 FROM trials WHERE number=?", number):
+            if not self._database.rows(_ONE_TRIAL, key):
                 raise StudyError(
-                    self._database.path,
+                    self._path,
                     f"expected the result of a trial that was asked, got number {number}; "
                     "ask for it first",
                 )
-            self._database.rows(
-                "INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?)",
-                *(number, result_text(result), raw_text(raw), self._clock()),
-            )
-        return self._select("t.number=?", number)[0]
+            self._database.change(_ADD_RESULT, {**key, **row})
+        return self._select(_ONE_TRIAL, key)[0]
 
     def trials(self, device: str | None = None, searcher: str | None = None) -> list[Trial]:
         """The trials in the order of asking; only those of `device` and `searcher` if given."""
-        return self._select(
-            "(?1 IS NULL OR t.device=?1) AND (?2 IS NULL OR t.searcher=?2)", device, searcher
-        )
+        query = _TRIALS
+        if device is not None:
+            query = query.where(TRIALS.c.device == device)
+        if searcher is not None:
+            query = query.where(TRIALS.c.searcher == searcher)
+        return self._select(query, self._here())
 
     def pending(self, device: str | None = None, searcher: str | None = None) -> list[Trial]:
         """The trials without a result: after a crash, what has to be measured still."""
@@ -184,7 +239,7 @@ class Study:
 
     def raw(self, number: int) -> dict[str, Any] | None:
         """The raw samples of a trial; None if there are none."""
-        return self._raw("SELECT raw FROM results WHERE number=?", number)
+        return self._raw(_RAW, number)
 
     # --- measured again ------------------------------------------------------------------------
 
@@ -196,74 +251,71 @@ class Study:
         raw: Mapping[str, Any] | None = None,
     ) -> None:
         """Record one more measuring of `arch` on `device`."""
-        self._database.rows(
-            "INSERT INTO sessions (device, arch_id, arch, body, raw, wall_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            *(device, arch.id, arch_text(arch), result_text(result), raw_text(raw)),
-            self._clock(),
-        )
+        row = {"device": device, "arch_id": arch.id, "arch": arch_text(arch)}
+        texts = {"body": result_text(result), "raw": raw_text(raw), "wall_ms": self._clock()}
+        self._database.change(_ADD_SESSION, {**self._here(), **row, **texts})
 
     def sessions(self, device: str | None = None, arch_id: str | None = None) -> list[Session]:
         """The repeated measurings in order; only those of `device` and `arch_id` if given."""
-        rows = self._database.rows(
-            "SELECT position, device, arch, body, wall_ms FROM sessions"
-            " WHERE (?1 IS NULL OR device=?1) AND (?2 IS NULL OR arch_id=?2) ORDER BY position",
-            *(device, arch_id),
-        )
+        query = _SESSIONS
+        if device is not None:
+            query = query.where(SESSIONS.c.device == device)
+        if arch_id is not None:
+            query = query.where(SESSIONS.c.arch_id == arch_id)
+        rows = self._database.rows(query, self._here())
         return [self._decoded("sessions", _session, row) for row in rows]
 
     def session_raw(self, position: int) -> dict[str, Any] | None:
         """The raw samples of a session; None if there are none."""
-        return self._raw("SELECT raw FROM sessions WHERE position=?", position)
+        return self._raw(_SESSION_RAW, position)
 
     # -------------------------------------------------------------------------------------------
 
+    def _here(self) -> dict[str, Any]:
+        """Which of the studies in the database this is; 0, which none has, before it began."""
+        if self._known is None:
+            rows = self._database.rows(_FIND, {"name": self._name})
+            self._known = int(rows[0][0]) if rows else None
+        return {"study": self._known or 0}
+
     def _meta(self) -> dict[str, str]:
-        rows = self._database.rows("SELECT name, value FROM meta")
-        return {str(name): str(value) for name, value in rows}
+        return {str(k): str(v) for k, v in self._database.rows(_PROPERTIES, self._here())}
 
     def _bind(self, identity: StudyIdentity) -> None:
         wanted = identity.to_rows()
         with self._database.transaction():
-            if not self._database.rows("SELECT 1 FROM meta"):
-                for item in wanted.items():
-                    self._database.rows("INSERT INTO meta VALUES (?, ?)", *item)
+            if not self._meta():
+                self._database.change(_BEGIN, {"name": self._name, "wall_ms": self._clock()})
+                rows = [{**self._here(), "name": n, "value": v} for n, v in wanted.items()]
+                self._database.change(_ADD_PROPERTY, rows)
         known = self._meta()
         for name, value in wanted.items():
             if known.get(name) != value:
                 raise StudyMismatchError(
-                    self._database.path,
+                    self._path,
                     f"expected the history of {name} {value}, got one of {known.get(name)}; "
                     "results of the two cannot be compared, so start a new study in another file",
                 )
 
     def _ask(self, device: str, searcher: str, arch: Arch) -> Trial:
-        key = (device, searcher, arch.id)
-        if self._database.rows(
-            "SELECT 1 FROM trials WHERE device=? AND searcher=? AND arch_id=?", *key
-        ):
+        here = self._here()
+        number = int(self._database.rows(_LAST, here)[0][0]) + 1
+        key = {"device": device, "searcher": searcher, "arch_id": arch.id}
+        row = {"number": number, "arch": arch_text(arch), "wall_ms": self._clock()}
+        if not self._database.change(_ADD_TRIAL, {**here, **key, **row}):
             raise StudyError(
-                self._database.path,
+                self._path,
                 f"expected a new architecture for {searcher} on {device}, got {arch.id} again; "
                 "tell the searcher the stored trials before it is asked",
             )
-        rows = self._database.rows(
-            "INSERT INTO trials (device, searcher, arch_id, arch, wall_ms)"
-            " VALUES (?, ?, ?, ?, ?) RETURNING number",
-            *(*key, arch_text(arch), self._clock()),
-        )
-        return Trial(cast(int, rows[0][0]), device, searcher, arch)
+        return Trial(number, device, searcher, arch)
 
-    def _select(self, condition: str, *values: Value) -> list[Trial]:
-        rows = self._database.rows(
-            "SELECT t.number, t.device, t.searcher, t.arch, r.body FROM trials t"
-            f" LEFT JOIN results r ON r.number=t.number WHERE {condition} ORDER BY t.number",
-            *values,
-        )
+    def _select(self, query: Select[Any], values: Mapping[str, Any]) -> list[Trial]:
+        rows = self._database.rows(query, values)
         return [self._decoded("trials", _trial, row) for row in rows]
 
-    def _raw(self, statement: str, number: int) -> dict[str, Any] | None:
-        rows = self._database.rows(statement, number)
+    def _raw(self, query: Select[Any], number: int) -> dict[str, Any] | None:
+        rows = self._database.rows(query, {**self._here(), "number": number})
         if not rows or rows[0][0] is None:
             return None
         return self._decoded("raw samples", read_raw, str(rows[0][0]))
@@ -273,18 +325,24 @@ class Study:
             return read(text)
         except EdgenasError as error:
             raise StudyError(
-                self._database.path,
-                f"damaged row in {table}: {error}; restore the file from a copy",
+                self._path,
+                f"damaged row in {table}: {error}; restore it from a copy",
             ) from error
 
 
-def _trial(row: Row) -> Trial:
+def _database(where: Where, *, write: bool) -> Database:
+    address = Address.parse(where)
+    named: Path | str = address.file or str(address)
+    return Database(where, "study", lambda problem: StudyError(named, problem), write=write)
+
+
+def _trial(row: Line) -> Trial:
     number, device, searcher, arch, body = row
-    trial = Trial(cast(int, number), str(device), str(searcher), read_arch(str(arch)))
+    trial = Trial(int(number), str(device), str(searcher), read_arch(str(arch)))
     return trial if body is None else trial.ended(read_result(str(body)))
 
 
-def _session(row: Row) -> Session:
+def _session(row: Line) -> Session:
     position, device, arch, body, at_ms = row
     result = read_result(str(body))
-    return Session(cast(int, position), str(device), read_arch(str(arch)), result, cast(int, at_ms))
+    return Session(int(position), str(device), read_arch(str(arch)), result, int(at_ms))

@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.keys import ensure_keys, load_signing_key
 from edgenas.fleet.releases import ReleaseSpec, build_release, sign_release
-from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.bench.stub import STUB_INPUT, STUB_MODEL

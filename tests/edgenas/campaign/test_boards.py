@@ -14,10 +14,10 @@ from edgenas.campaign.measuring import DeviceSetup, measure_spec
 from edgenas.campaign.picking import read_setups
 from edgenas.campaign.rundir import RunDir, write_json
 from edgenas.campaign.scoring import Candidate
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.jobs import build_job, patience_s
 from edgenas.fleet.presence import Phase
 from edgenas.fleet.profiles import ProfileProblemError, known_profiles, profile_of
-from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.search.budget import Budget
 from firmware_bridge.bench.plan import plan_for_job

@@ -13,8 +13,8 @@ from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import read_setups, save_setups
 from edgenas.campaign.training import open_run
 from edgenas.campaign.workbench import Workbench
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.presence import Phase
-from edgenas.fleet.roster import DeviceView
 from edgenas.search.budget import Budget
 from edgenas.space.arch import Arch
 from firmware_bridge.runtimes.choice import FileFormat

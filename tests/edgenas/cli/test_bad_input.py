@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.campaign import fleet_session
+from edgenas.campaign import overhearing
 from edgenas.campaign.finals import FinalsPlan
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import pick_all, save_setups
@@ -233,7 +233,9 @@ def test_damaged_cards(searched: RunDir, edgenas: Calls, name: str, text: str) -
 
 def test_another_checkpoint_than_that_of_the_study(searched: RunDir, edgenas: Calls) -> None:
     with sqlite3.connect(searched.study) as study:
-        study.execute("UPDATE meta SET value='\"other\"' WHERE name='checkpoint_sha256'")
+        study.execute(
+            "UPDATE study_properties SET value='\"other\"' WHERE name='checkpoint_sha256'"
+        )
     study.close()
     assert "checkpoint_sha256" in edgenas.error("report", searched.path)
 
@@ -343,7 +345,7 @@ def test_a_full_disk_while_reporting(searched: RunDir, edgenas: Calls) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connect timeouts of the commands, shortened; waiting for ever would still show."""
     monkeypatch.setattr(FleetHost.open, "__defaults__", (0.3,))
-    monkeypatch.setattr(fleet_session, "CONNECT_S", 0.3)
+    monkeypatch.setattr(overhearing, "CONNECT_S", 0.3)
 
 
 @pytest.mark.usefixtures("impatient")

@@ -8,9 +8,9 @@ import pytest
 from device_profiles.loader import load_profiles
 from edgenas.cli.devices import _matched
 from edgenas.cli.main import main
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.presence import Phase
 from edgenas.fleet.profiles import known_profiles
-from edgenas.fleet.roster import DeviceView
 from tests.device_profiles.files import THERMAL, write
 from tests.devices.fake_boards import BOARDS
 from tests.edgenas.campaign.test_boards import view_of

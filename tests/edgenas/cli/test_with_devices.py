@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from edgenas.broker import BrokerThread
-from edgenas.campaign.fleet_session import overheard
+from edgenas.campaign.overhearing import overheard
 from edgenas.campaign.rundir import RunDir
 from edgenas.data import ImageData, Split
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
-from edgenas.fleet.roster import DeviceView
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.report import read_report_json
 from firmware_bridge.wire.link import Connected, LinkEvent, Received, Will

@@ -16,6 +16,7 @@ from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.memory import MemoryBroker, MemoryLink
 from firmware_bridge.wire.messages import MeasureJob, SlotState
 from firmware_bridge.wire.values import BlobRef
+from tests.databases import place
 from tests.edgenas.fleet.device_twin import Answer, DeviceTwin, Script
 from tests.edgenas.fleet.scripted import good_measurement
 
@@ -39,7 +40,7 @@ class Lab:
         self.journal = self.open_journal()
 
     def open_journal(self) -> FleetJournal:
-        return FleetJournal(self.directory / "fleet.sqlite")
+        return FleetJournal(place(self.directory / "fleet.sqlite"))
 
     def host(self, timers: HostTimers = PATIENT) -> FleetHost:
         """A host that is open; an earlier one must have been cut off or closed."""

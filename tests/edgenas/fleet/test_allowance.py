@@ -9,6 +9,7 @@ import pytest
 from edgenas.fleet.allowance import BUDGET_BYTES, DAY_MS, NOTED_BYTES, Allowance
 from edgenas.fleet.clock import SystemClock
 from edgenas.fleet.journal import FleetJournal
+from tests.databases import place
 from tests.edgenas.fleet.conftest import WAIT_S, Lab, outcome_of
 from tests.edgenas.fleet.test_shipping import release_of, trusting_twin
 
@@ -30,7 +31,7 @@ class Calendar:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[FleetJournal]:
-    with closing(FleetJournal(tmp_path / "fleet.sqlite")) as opened:
+    with closing(FleetJournal(place(tmp_path / "fleet.sqlite"))) as opened:
         yield opened
 
 

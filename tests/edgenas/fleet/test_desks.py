@@ -18,6 +18,7 @@ from firmware_bridge.bench.plan import STARTUP_MS
 from firmware_bridge.bench.preflight import RETRY_PAUSES_S
 from firmware_bridge.wire.levels import LEVELS
 from firmware_bridge.wire.messages import Event, Facts, MeasureJob, State
+from tests.databases import place
 from tests.edgenas.fleet.conftest import PATIENT, Lab
 
 TIMERS = HostTimers(lost_after_s=10, job_slack_s=5, step_s=300, outer_s=1800, offer_ttl_s=1000)
@@ -56,7 +57,7 @@ class Desk:
 
     def __init__(self, directory: Path) -> None:
         self.clock, self.post = HandClock(), RecordingPost()
-        self.journal = FleetJournal(directory / "fleet.sqlite")
+        self.journal = FleetJournal(place(directory / "fleet.sqlite"))
         self.roster = Roster(self.journal, self.clock, TIMERS)
         self.jobs = JobDesk(self.journal, self.post, self.roster, self.clock, TIMERS)
         shelf = BlobShelf(directory / "shelf")

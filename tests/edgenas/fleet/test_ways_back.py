@@ -1,16 +1,11 @@
 """Going back: what is signed together with a release, kept, found and offered without a key."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from edgenas.fleet.database import SCHEMA_VERSION
 from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
-from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.releases import Incumbent, read_unverified, sign_release, sign_with_ways_back
 from firmware_bridge.wire.release import ReleaseManifest
 from tests.edgenas.fleet.conftest import WAIT_S, Lab, eventually
@@ -129,23 +124,6 @@ def test_only_a_way_back_from_this_very_release_is_kept(lab: Lab) -> None:
         with pytest.raises(ReleaseError, match="sign both together"):
             host.offer("dev-1", "main", forward, ways_back=[back])
     assert host.devices()[0].state is not None
-
-
-def test_a_journal_of_the_version_before_is_brought_up_to_date(tmp_path: Path, lab: Lab) -> None:
-    path = tmp_path / "old.sqlite"
-    FleetJournal(path).close()
-    with closing(sqlite3.connect(path)) as connection:
-        for table in ("ways_back", "served"):
-            connection.execute(f"DROP TABLE {table}")
-        connection.execute("INSERT INTO counters (slot, counter, wall_ms) VALUES ('main', 8, 0)")
-        connection.execute("PRAGMA user_version=1")
-        connection.commit()
-    with closing(FleetJournal(path)) as journal:
-        assert journal.deployments.next_forward_counter("main", 0, 0) == 10
-        assert journal.deployments.way_back("dev-1", "main", "a" * 64) is None
-        assert journal.devices.served_bytes("dev-1", 0) == 0
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
 def test_the_last_word_of_a_device_counts(lab: Lab) -> None:

@@ -6,7 +6,6 @@ standard output names something that a call of `Study` had returned from.
 
 import random
 import sys
-from pathlib import Path
 
 from edgenas.search.study import Study
 from tests.edgenas.search.analytic import DIGITS, outcome
@@ -15,9 +14,9 @@ from tests.edgenas.search.study_cases import IDENTITY
 
 def main() -> None:
     """Ask, record and measure again without end."""
-    path, round_number = Path(sys.argv[1]), int(sys.argv[2])
+    where, round_number = sys.argv[1], int(sys.argv[2])
     rng = random.Random(round_number)
-    with Study.open(path, IDENTITY) as study:
+    with Study.open(where, IDENTITY) as study:
         while True:
             arch = DIGITS.sample(rng)
             (trial,) = study.ask(f"board-{round_number}-{rng.random()}", "random", [arch])

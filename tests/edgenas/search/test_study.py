@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from edgenas.database.address import Address, Where
 from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget
 from edgenas.search.errors import SearchError, StudyError, StudyMismatchError
 from edgenas.search.study import Study
 from edgenas.search.trial import Failure, Trial
 from edgenas.space import Arch
+from tests.databases import place, raw
 from tests.edgenas.search.analytic import DIGITS, outcome
 from tests.edgenas.search.study_cases import IDENTITY
 
@@ -28,8 +30,14 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def study(path: Path) -> Iterator[Study]:
-    with Study.open(path, IDENTITY, clock=lambda: 1234) as opened:
+def where(path: Path) -> Where:
+    """A file, or a schema of PostgreSQL where the tests run on that."""
+    return place(path)
+
+
+@pytest.fixture
+def study(where: Where) -> Iterator[Study]:
+    with Study.open(where, IDENTITY, clock=lambda: 1234) as opened:
         yield opened
 
 
@@ -43,13 +51,13 @@ def test_asked_trials_are_pending_until_they_end(study: Study) -> None:
     assert study.trials() == [one, done, broken]
 
 
-def test_everything_is_there_after_closing(path: Path) -> None:
-    with Study.open(path, IDENTITY) as first:
+def test_everything_is_there_after_closing(where: Where) -> None:
+    with Study.open(where, IDENTITY) as first:
         asked = first.ask("a", "random", ARCHS[:2])
         done = first.record(asked[0].number, VALUE, raw={"legs": [[1, 2], [3]]})
         first.set_budget("a", Budget(2.5, None, "given"))
         first.add_session("a", ARCHS[0], VALUE)
-    with Study.open(path, IDENTITY) as again:
+    with Study.open(where, IDENTITY) as again:
         assert again.trials() == [done, asked[1]]
         assert again.pending() == [asked[1]]
         assert again.raw(done.number) == {"legs": [[1, 2], [3]]}
@@ -103,7 +111,7 @@ def test_raw_samples_must_be_plain_json(study: Study) -> None:
     assert study.raw(trial.number) is None
 
 
-def test_the_latest_budget_holds(study: Study, path: Path) -> None:
+def test_the_latest_budget_holds(study: Study, where: Where) -> None:
     study.set_budget("b", Budget(1.0, 2**20, "first"))
     study.set_budget("a", Budget(3.0, None, "only"))
     study.set_budget("b", Budget(2.0, 2**20, "second"))
@@ -111,9 +119,8 @@ def test_the_latest_budget_holds(study: Study, path: Path) -> None:
         "b": Budget(2.0, 2**20, "second"),
         "a": Budget(3.0, None, "only"),
     }
-    rows = sqlite3.connect(path)
-    assert rows.execute("SELECT count(*) FROM budgets").fetchone() == (3,)
-    rows.close()
+    with raw(where) as rows:
+        assert rows.exec_driver_sql("SELECT count(*) FROM budgets").scalar() == 3
 
 
 def test_sessions_pile_up_in_order(study: Study) -> None:
@@ -142,13 +149,13 @@ def test_sessions_pile_up_in_order(study: Study) -> None:
     ],
 )
 def test_mixing_with_another_history_is_refused_by_name(
-    study: Study, path: Path, other: object, named: str
+    study: Study, where: Where, other: object, named: str
 ) -> None:
     study.ask("a", "random", ARCHS[:1])
     with pytest.raises(StudyMismatchError, match=f"expected the history of {named}") as caught:
-        Study.open(path, other)  # type: ignore[arg-type]
+        Study.open(where, other)  # type: ignore[arg-type]
     assert "start a new study" in str(caught.value)
-    assert caught.value.path == path
+    assert str(caught.value.path) == str(Address.parse(where))
     assert study.identity == IDENTITY
     assert len(study.trials()) == 1
 
@@ -167,51 +174,49 @@ def test_another_sqlite_database_is_refused_and_left_alone(path: Path) -> None:
     other.commit()
     other.close()
     before = path.read_bytes()
-    with pytest.raises(StudyError, match="got another SQLite database"):
+    with pytest.raises(StudyError, match="got another database"):
         Study.open(path, IDENTITY)
-    with pytest.raises(StudyError, match="got a file of another kind"):
+    with pytest.raises(StudyError, match="got another database"):
         Study.read(path)
     assert path.read_bytes() == before
 
 
-def test_another_version_is_refused(path: Path) -> None:
-    Study.open(path, IDENTITY).close()
-    other = sqlite3.connect(path)
-    other.execute("PRAGMA user_version=7")
-    other.close()
-    with pytest.raises(StudyError, match="expected version 1, got 7"):
-        Study.open(path, IDENTITY)
+def test_another_version_is_refused(where: Where) -> None:
+    Study.open(where, IDENTITY).close()
+    with raw(where) as other:
+        other.exec_driver_sql("UPDATE edgenas_version SET version_num='9999'")
+    for use in (lambda: Study.open(where, IDENTITY), lambda: Study.read(where)):
+        with pytest.raises(StudyError, match="got one of revision 9999"):
+            use()
 
 
-def test_reading_needs_a_study_and_cannot_change_it(path: Path, study: Study) -> None:
+def test_reading_needs_a_study_and_cannot_change_it(path: Path, where: Where, study: Study) -> None:
     with pytest.raises(StudyError, match="got no such file"):
         Study.read(path.with_name("missing.sqlite"))
     assert not path.with_name("missing.sqlite").exists()
     study.ask("a", "random", ARCHS[:1])
-    with Study.read(path) as reader:
+    with Study.read(where) as reader:
         assert reader.trials() == study.trials()
-        with pytest.raises(StudyError, match="readonly"):
+        with pytest.raises(StudyError, match=r"read-?only"):
             reader.set_budget("a", Budget(1.0))
         study.ask("a", "random", ARCHS[1:2])
         assert len(reader.trials()) == 2
 
 
-def test_a_damaged_row_is_named(path: Path, study: Study) -> None:
+def test_a_damaged_row_is_named(where: Where, study: Study) -> None:
     (trial,) = study.ask("a", "random", ARCHS[:1])
     study.record(trial.number, VALUE)
-    other = sqlite3.connect(path)
-    other.execute("UPDATE results SET body='{}'")
-    other.commit()
-    other.close()
+    with raw(where) as other:
+        other.exec_driver_sql("UPDATE results SET body='{}'")
     with pytest.raises(StudyError, match=r"damaged row in trials: .*outcome or a failure"):
         study.trials()
 
 
-def test_several_threads_and_connections_lose_nothing(path: Path) -> None:
+def test_several_threads_and_connections_lose_nothing(where: Where) -> None:
     asked: list[Trial] = []
 
     def write(name: str) -> None:
-        with Study.open(path, IDENTITY) as mine:
+        with Study.open(where, IDENTITY) as mine:
             for arch in ARCHS[:12]:
                 (trial,) = mine.ask(name, "random", [arch])
                 asked.append(trial)
@@ -222,7 +227,7 @@ def test_several_threads_and_connections_lose_nothing(path: Path) -> None:
         writer.start()
     for writer in writers:
         writer.join()
-    with Study.read(path) as reader:
+    with Study.read(where) as reader:
         trials = reader.trials()
         assert len(trials) == len({trial.number for trial in trials}) == 36
         assert {trial.number for trial in trials} == {trial.number for trial in asked}
@@ -232,7 +237,7 @@ def test_several_threads_and_connections_lose_nothing(path: Path) -> None:
 def test_a_search_goes_on_from_the_file_with_what_was_pending(path: Path) -> None:
     def proposals(stops: tuple[int, ...]) -> list[Arch]:
         """Search 30 steps, closing everything and starting again at the given ones."""
-        file = path.with_name(f"{len(stops)}.sqlite")
+        file = place(path.with_name(f"{len(stops)}.sqlite"))
         for end in (*stops, 30):
             with Study.open(file, IDENTITY) as study:
                 searcher = SEARCHERS["evolution"](DIGITS, device="a", seed=5)

@@ -6,23 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from edgenas.database.address import Where
 from edgenas.search.study import Study
+from tests.databases import place
 from tests.edgenas.search.analytic import DIGITS, outcome
 from tests.edgenas.search.study_cases import IDENTITY
 
 ROOT = Path(__file__).parents[3]
 
 
-def write_until_killed(path: Path, round_number: int, lines: int) -> list[list[str]]:
+def write_until_killed(where: Where, round_number: int, lines: int) -> list[list[str]]:
     """Let a process write, kill it after so many acknowledgements; return all that it gave."""
-    command = [sys.executable, "-m", "tests.edgenas.search.study_writer", str(path)]
+    command = [sys.executable, "-m", "tests.edgenas.search.study_writer", str(where)]
     with subprocess.Popen(
         [*command, str(round_number)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         try:
             said = [child.stdout.readline() for _ in range(lines)]
-            with Study.read(path) as reader:  # while it writes
+            with Study.read(where) as reader:  # while it writes
                 check_acknowledged(reader, [line.split() for line in said])
         finally:
             child.kill()
@@ -49,11 +51,11 @@ def check_acknowledged(study: Study, said: list[list[str]]) -> None:
 
 @pytest.mark.slow
 def test_nothing_acknowledged_is_lost_when_the_writer_is_killed(tmp_path: Path) -> None:
-    path = tmp_path / "study.sqlite"
+    where = place(tmp_path / "study.sqlite")
     said: list[list[str]] = []
     for round_number in range(6):
-        said += write_until_killed(path, round_number, lines=20 + round_number)
-        with Study.open(path, IDENTITY) as study:
+        said += write_until_killed(where, round_number, lines=20 + round_number)
+        with Study.open(where, IDENTITY) as study:
             check_acknowledged(study, said)
             pending = study.pending()
             assert len(pending) <= round_number + 1  # at most the one in work at each kill

@@ -1,0 +1,1 @@
+"""How a database gets from one revision to the next; run by `edgenas.database.migrate`."""
