@@ -21,11 +21,11 @@ from edgenas.campaign.shipments import SLOT
 from edgenas.campaign.shipping import limits_of, release_files, trial_of
 from edgenas.campaign.steps import golden_lsb
 from edgenas.campaign.workbench import Workbench
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys, load_signing_key
 from edgenas.fleet.profiles import UNKNOWN, Profiles, profile_of, released_as
-from edgenas.fleet.device_view import DeviceView
 from edgenas.rollout.host_desk import runtime_of
 from edgenas.rollout.plan import LeftOut, Plan
 from edgenas.rollout.plan_file import GroupRule, Recipe

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.profiles import released_as
-from edgenas.fleet.device_view import DeviceView
 from edgenas.rollout.driver import Order, Word
 from edgenas.rollout.verbs import Candidate
 from firmware_bridge.wire.messages import Facts, State

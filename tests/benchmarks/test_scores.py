@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from scipy.stats import kendalltau  # type: ignore[import-untyped]
+from scipy.stats import kendalltau
 
 from benchmarks.scores import area_share, front, kendall_tau, reach, worst_lead
 

@@ -1,15 +1,16 @@
 """Who gets whose pick in a rollout, and who is left out for which reason."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import Picked
 from edgenas.campaign.rolling import choose, default_rules, known_peaks, parcel_names
+from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.presence import Phase
 from edgenas.fleet.profiles import known_profiles
-from edgenas.fleet.roster import DeviceView
 from edgenas.rollout.events import Moved, Offered
 from edgenas.rollout.evidence import Evidence
 from edgenas.rollout.plan import LATER_GATE
@@ -22,7 +23,7 @@ KEY = "k" * 64
 PROFILES = known_profiles()
 
 
-def facts(profile: str, **changes: object) -> Facts:
+def facts(profile: str, **changes: Any) -> Facts:
     known = Facts(
         profile=profile,
         fingerprint={"runtime": "ai_edge_litert 2.1.2 xnnpack"},
@@ -35,7 +36,7 @@ def facts(profile: str, **changes: object) -> Facts:
     return replace(known, **changes)
 
 
-def view(device_id: str, profile: str = "raspberry-pi-4", **changes: object) -> DeviceView:
+def view(device_id: str, profile: str = "raspberry-pi-4", **changes: Any) -> DeviceView:
     known = facts(profile, **changes)
     return DeviceView(device_id, Phase.ONLINE, False, "1" * 32, None, known)
 

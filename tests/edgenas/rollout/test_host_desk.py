@@ -11,7 +11,7 @@ from edgenas.fleet.releases import sign_release
 from edgenas.rollout.driver import Order
 from edgenas.rollout.host_desk import HostDesk
 from firmware_bridge.wire.values import new_id
-from tests.edgenas.fleet.conftest import WAIT_S, Lab, eventually
+from tests.edgenas.fleet.conftest import WAIT_S, Lab
 from tests.edgenas.fleet.test_shipping import KEY, manifest_of, trusting_twin, wishes_of
 
 
@@ -40,7 +40,8 @@ def test_an_order_is_offered_once_whatever_is_asked(lab: Lab) -> None:
     assert desk.look(order.deployment_id) is None
     assert desk.offer(order) is None
     heard: set[str] = set()
-    eventually(lambda: bool(heard.update(host.wait_deployment_news(1.0)) or heard))
+    while not heard:
+        heard |= host.wait_deployment_news(WAIT_S)
     assert heard == {order.deployment_id}
     host.wait_deployment(order.deployment_id, WAIT_S)
     host = lab.restart_host()
