@@ -7,6 +7,7 @@ do small work such as reading chunks of a blob; the caller's heavy work never ru
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from edgenas.fleet.clock import Clock
@@ -15,6 +16,13 @@ from firmware_bridge.wire.link import LinkEvent
 _log = logging.getLogger(__name__)
 
 MAX_TOGETHER = 512  # become durable together, so that one flush of the disk serves them all
+_WORK_PER_TICK = 10.0  # while messages wait: time for them, over that for looking at deadlines
+_LONGEST_WAIT_S = 1.0  # of deadlines, for messages
+
+
+def _rested_s(began_s: float, ended_s: float) -> float:
+    """When to look at deadlines again if messages keep coming: thousands of jobs may have some."""
+    return ended_s + min(_WORK_PER_TICK * (ended_s - began_s), _LONGEST_WAIT_S)
 
 
 class _Stop:
@@ -76,6 +84,7 @@ class Inbox:
 
     def _work(self) -> None:
         due_s: float | None = None
+        not_before_s = 0.0
         while True:
             waiting = self._next(due_s)
             events = [event for event in waiting if not isinstance(event, _Stop | None)]
@@ -83,7 +92,10 @@ class Inbox:
                 self._handle(events)
             if len(events) < len(waiting) and isinstance(waiting[-1], _Stop):
                 return
-            due_s = self._tick()
+            began_s = time.monotonic()
+            if self._queue.empty() or began_s >= not_before_s:
+                due_s = self._tick()
+                not_before_s = _rested_s(began_s, time.monotonic())
 
     def _next(self, due_s: float | None) -> list[LinkEvent | _Stop | None]:
         """Wait for an event; what else is there by then comes with it, up to an order to stop."""

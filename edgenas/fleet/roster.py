@@ -32,7 +32,7 @@ class Roster:
         self._journal = journal
         self._clock = clock
         self._timers = timers
-        self._started_s = clock.monotonic_s()
+        self._never_seen = Presence(since_s=clock.monotonic_s())
         self._presence: dict[str, Presence] = {}
         self._states: dict[str, State] = {}
         self._facts: dict[str, Facts] = {}
@@ -40,7 +40,7 @@ class Roster:
 
     def _restore(self) -> None:
         for sighting in self._journal.devices.sightings():
-            before = self._presence.get(sighting.device_id, Presence(since_s=self._started_s))
+            before = self._known(sighting.device_id)
             self._presence[sighting.device_id] = _remembered(before, sighting)
         for device_id, body in self._journal.devices.latest_facts().items():
             message = decode(body, CONTROL_CAP_BYTES).message
@@ -136,7 +136,7 @@ class Roster:
         return min((due for due in dues if due is not None), default=None)
 
     def _known(self, device_id: str) -> Presence:
-        return self._presence.get(device_id, Presence(since_s=self._started_s))
+        return self._presence.get(device_id, self._never_seen)
 
     def _note(self, device_id: str, after: Presence, change: Change) -> None:
         self._presence[device_id] = after

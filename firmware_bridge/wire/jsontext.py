@@ -12,8 +12,9 @@ from typing import Any, NoReturn
 from firmware_bridge.wire.errors import DecodeError, OverCapError
 from firmware_bridge.wire.values import DEPTH_CAP
 
-# A whole string (also one that never ends, so that no byte is looked at twice) or a bracket.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+# A whole string, also one that never ends, so that no byte is looked at twice.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def parse(raw: bytes, cap_bytes: int, what: str) -> Any:
@@ -42,13 +43,9 @@ def parse(raw: bytes, cap_bytes: int, what: str) -> Any:
 def nesting(raw: bytes) -> int:
     """Return how deeply brackets nest in ``raw``, without parsing it."""
     depth = deepest = 0
-    for match in _TOKEN.finditer(raw):
-        token = match[0]
-        if token in (b"[", b"{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token in (b"]", b"}"):
-            depth -= 1
+    for bracket in _STRING.sub(b"", raw).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
     return deepest
 
 

@@ -67,16 +67,17 @@ def plain(value: object) -> Any:
 def _dataclass_reader(cls: Any) -> Reader:
     hints = get_type_hints(cls)
     readers = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(cls)}
-    required = {
+    required = frozenset(
         field.name
         for field in dataclasses.fields(cls)
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
+    )
 
     def read_object(raw: Any, kind: str, path: str) -> Any:
         if not isinstance(raw, dict):
             raise DecodeError(kind, path, "an object", raw)
-        for name in sorted(required - raw.keys()):
+        if not required <= raw.keys():
+            name = min(required - raw.keys())
             raise DecodeError(kind, f"{path}.{name}", "a value (the field is required)", "nothing")
         found = {
             name: reader(raw[name], kind, f"{path}.{name}")
