@@ -1,6 +1,8 @@
 # Everything runs in .venv, which the first target to need it builds. DEMO_FLAGS and PYTEST_FLAGS are passed on.
 DEMO_FLAGS ?=
 PYTEST_FLAGS ?=
+# Processes that share the files of tests; 0 runs all in one, for a debugger.
+WORKERS ?= 2
 DEVICES_FLAGS ?=
 BIN := .venv/bin
 
@@ -15,7 +17,7 @@ help:
 	@echo 'make test-postgres  everything that is kept in the database, on a PostgreSQL server (PYTEST_FLAGS="-k audit")'
 	@echo 'make lint    ruff, formatting included'
 	@echo 'make types   mypy, strict'
-	@echo 'make unit    pytest (PYTEST_FLAGS="-k wire")'
+	@echo 'make unit    pytest (PYTEST_FLAGS="-k wire", WORKERS=0 for a debugger)'
 	@echo 'make format  let ruff format and mend what it can'
 	@echo 'make venv    the environment only; quick when nothing changed'
 	@echo 'make deb     Debian packages of the device in build/deb (ARCH="arm64 armhf amd64" PY="310 311 312 313")'
@@ -58,7 +60,7 @@ types: venv
 	$(BIN)/mypy
 
 unit: venv
-	$(BIN)/pytest $(PYTEST_FLAGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST_FLAGS)
 
 format: venv
 	$(BIN)/ruff format .

@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-server() { ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -n 1; }
+server() { find /usr/lib/postgresql -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1; }
 
 if [ -z "$(server)" ]; then
     if [ "$(id -u)" != 0 ]; then

@@ -34,6 +34,7 @@ def broker_command(edgenas: Commands) -> Iterator[str]:
     assert broker.returncode == 0
 
 
+@pytest.mark.timeout(300)  # a slow machine with other work
 def test_from_nothing_to_a_report(edgenas: Commands, trained: Path) -> None:
     run = RunDir(edgenas.folder / "run")
     assert edgenas("train", "--out", "run", *FLAGS).split() == ["run/checkpoint.pt"]

@@ -6,6 +6,8 @@ import sqlite3
 import subprocess
 from collections import Counter
 
+import pytest
+
 from edgenas.campaign.rundir import RunDir
 from edgenas.search.study import Study
 from tests.workflows.sites import DEVICES, FLEET, WAIT_S, Commands, Site, ended_trials, until
@@ -14,6 +16,7 @@ TRIALS, RANDOM = 3, 2
 PLANNED = len(DEVICES) * (TRIALS + RANDOM)
 
 
+@pytest.mark.timeout(300)  # a slow machine with other work
 def test_no_trial_is_lost_or_doubled(edgenas: Commands, run: RunDir, site: Site) -> None:
     words = (
         *("search", "run", "--broker", site.url, "--fleet", FLEET, "--wait", 60),
