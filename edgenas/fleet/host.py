@@ -242,9 +242,12 @@ class FleetHost:
             self._engine.check_alive()
             if self._desks.deployments.knows(deployment_id):
                 return deployment_id
-            self._desks.ways_back.keep(place, manifest, ways_back)
-            self._desks.ways_back.remember([envelope, *ways_back])
-            self._desks.deployments.offer(place, deployment_id, envelope, hold_reason=hold_reason)
+            with self._desks.post.held(), self._journal.transaction():
+                self._desks.ways_back.keep(place, manifest, ways_back)
+                self._desks.ways_back.remember([envelope, *ways_back])
+                self._desks.deployments.offer(
+                    place, deployment_id, envelope, hold_reason=hold_reason
+                )
             self._changed.notify_all()
         self._engine.wake()
         return deployment_id
