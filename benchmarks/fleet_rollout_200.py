@@ -8,7 +8,8 @@ command `edgenas rollout start` then carries out a rollout of one wave with `max
 limit of offers a minute and no soak; the devices' trial and probation take no time. The time is
 from the start of the command, imports included, to its end, at which every device has said that it
 runs the model, and that is durable. Each round is a fresh fleet and a fresh database; the worst is
-the figure. Afterwards what every device runs is compared with what was signed and with the database.
+the figure. Afterwards what every device runs is compared with what was signed, and with the
+database.
 """
 
 from __future__ import annotations

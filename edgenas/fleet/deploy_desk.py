@@ -122,14 +122,11 @@ class DeployDesk:
         """
         device_id, slot = place
         row = DeploymentRow(deployment_id, device_id, slot, self._clock.wall_ms())
-        hold = hold_reason is not None
+        # Its revision is known to `_keep`.
         wish = Wish(
-            rev=0,  # `_keep` knows the right one
-            deployment=deployment_id,
-            release=envelope,
-            hold=hold,
-            hold_reason=hold_reason,
-        )
+            rev=0, deployment=deployment_id, release=envelope,
+            hold=hold_reason is not None, hold_reason=hold_reason,
+        )  # fmt: skip
         with self._journal.transaction():
             self._close_offered(place, "SUPERSEDED")
             self._log.add(row)
@@ -153,7 +150,11 @@ class DeployDesk:
     def set_hold(self, deployment_id: str, reason: str | None) -> None:
         """Have a deployment stop in STAGED, or with None go on; nothing if it is so, or over."""
         deployment = self._open.get(deployment_id)
-        if deployment is not None:
+        if deployment is None:
+            return
+        wish = self._wishes[deployment.place]
+        so_already = wish.deployment == deployment_id and wish.hold == (reason is not None)
+        if not so_already or self._log.latest_rev(*deployment.place) != wish.rev:
             self._hold(deployment.place, deployment_id, reason, by_itself=True)
 
     def _hold(
