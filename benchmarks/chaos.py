@@ -57,7 +57,7 @@ def main() -> None:
         Figure("schedules", len(rows), "", TARGET, ">="),
         Figure("schedules after which something disagreed or was stuck", failed, "", 0, "<="),
     ]
-    write_result("chaos", figures, {"first_seed": options.first_seed}, raw, options.out)
+    write_result("chaos", figures, {"first_seed": options.first_seed}, raw, options.results)
 
 
 def _run(schedule: Schedule, devices: int, log: str = "") -> Row:
@@ -89,7 +89,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--devices", type=int, default=3)
     parser.add_argument("--only", type=int, nargs="+", help="these seeds instead")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     return parser.parse_args()
 
 

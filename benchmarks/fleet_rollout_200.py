@@ -58,7 +58,7 @@ def main() -> None:
         Figure("results lost or doubled, devices with the wrong model", faults, "", 0, "<="),
     ]
     raw = {"rounds": rounds, "load": load, "devices": options.devices}
-    write_result("fleet_rollout_200", figures, {"seed": SEED}, raw, options.out)
+    write_result("fleet_rollout_200", figures, {"seed": SEED}, raw, options.results)
 
 
 def _round(options: argparse.Namespace, number: int) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--devices", type=int, default=200)
     parser.add_argument("--model-bytes", type=int, default=3_500_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     return parser.parse_args()
 
 

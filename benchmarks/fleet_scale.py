@@ -15,8 +15,8 @@ cost is not counted, but they share the machine's cores.
 - *lost or doubled*: devices that the database does not know to run the model, outcomes of one
   deployment beyond the first, devices that carried something out twice;
 - *wrong*: devices that run what was not signed for them, or something else than the database says;
-- *growth*: seconds a device with the most devices over seconds a device with the fewest, after the
-  two seconds or so that the command needs without any device were taken off both.
+- *growth*: what one device takes in the largest fleet over what it takes in the smallest, as time
+  and as the host's processor time, after what the command takes without any work was taken off.
 
 Afterwards the same rollout goes to `--daemons` real daemons, whose stub of a model a real runtime
 loads, tries and probes on these cores; its time is reported, its correctness is a figure.
@@ -37,7 +37,7 @@ from benchmarks.own_broker import OwnBroker
 from benchmarks.real_daemons import PROFILE as REAL_PROFILE
 from benchmarks.real_daemons import daemons_of, running, stub_parcel
 from benchmarks.record import RESULTS, Figure, write_result
-from benchmarks.rollout_runs import RunFolder, carry_out, cost_so_far, random_parcel, truths
+from benchmarks.rollout_runs import Cost, RunFolder, carry_out, cost_so_far, random_parcel, truths
 from benchmarks.simulated_device import PROFILE
 from benchmarks.simulated_fleet import SimulatedFleet
 from edgenas.rollout.plan import Plan
@@ -53,17 +53,21 @@ def main() -> None:
     """Every size, then the daemons, then the result."""
     options = _arguments()
     load = {"before": os.getloadavg()}
-    idle_s = _idle()
+    alone = _alone()
     sizes = [_simulated(options, count) for count in sorted(options.devices)]
     real = [_real(options.daemons)] if options.daemons else []
     load["after"] = os.getloadavg()
-    raw = {"sizes": sizes, "daemons": real, "load": load, "command_alone_s": idle_s}
-    figures = _figures(sizes, real, idle_s, options.model_bytes)
-    write_result("fleet_scale", figures, {"seed": SEED}, raw, options.out)
+    raw: dict[str, object] = {"sizes": sizes, "daemons": real, "load": load}
+    raw["command_alone"] = {"seconds": alone[0], **asdict(alone[1])}
+    figures = _figures(sizes, real, alone, options.model_bytes)
+    write_result("fleet_scale", figures, {"seed": SEED}, raw, options.results)
 
 
 def _figures(
-    sizes: list[dict[str, Any]], real: list[dict[str, Any]], idle_s: float, model_bytes: int
+    sizes: list[dict[str, Any]],
+    real: list[dict[str, Any]],
+    alone: tuple[float, Cost],
+    model_bytes: int,
 ) -> list[Figure]:
     most, fewest = sizes[-1], sizes[0]
     what = f"{most['devices']} devices x {model_bytes / 1e6:g} MB"
@@ -75,17 +79,33 @@ def _figures(
         ),
         Figure("lost, doubled or wrong, all sizes", faults, "", 0, "<="),
     ]
-    if len(sizes) > 1:
-        per = [max(0.0, one["seconds"] - idle_s) / one["devices"] for one in (most, fewest)]
-        growth = per[0] / per[1] if per[1] else 0.0
-        name = f"time a device, {most['devices']} over {fewest['devices']} devices"
-        figures.append(Figure(name, growth, "times", GROWTH_TARGET, "<="))
+    figures += _growth(fewest, most, alone)
     if real:
         faults = sum(one["truths"][name] for one in real for name in FAULTS)
         figures.append(
             Figure(f"{real[0]['devices']} real daemons: lost, wrong", faults, "", 0, "<=")
         )
     return figures
+
+
+def _growth(
+    fewest: dict[str, Any], most: dict[str, Any], alone: tuple[float, Cost]
+) -> list[Figure]:
+    """What a device costs in the largest fleet over what it costs in the smallest.
+
+    None where the smallest took no longer than the command alone: it says nothing then.
+    """
+    found = []
+    spent = {
+        "time": [one["seconds"] - alone[0] for one in (most, fewest)],
+        "host's processor time": [one["host"]["cpu_s"] - alone[1].cpu_s for one in (most, fewest)],
+    }
+    for what, (large, small) in spent.items():
+        if small > 0 and most["devices"] > fewest["devices"]:
+            growth = (large / most["devices"]) / (small / fewest["devices"])
+            name = f"{what} a device, {most['devices']} over {fewest['devices']} devices"
+            found.append(Figure(name, growth, "times", GROWTH_TARGET, "<="))
+    return found
 
 
 def _simulated(options: argparse.Namespace, count: int) -> dict[str, Any]:
@@ -135,11 +155,14 @@ def _carried_out(folder: RunFolder, plan: Plan, broker: OwnBroker) -> dict[str, 
         "seconds": seconds,
         "host": asdict(host),
         "broker": asdict(cost_so_far(broker.pid)),
+        "database_bytes": sum(
+            path.stat().st_size for path in folder.folder.glob(f"{folder.database.name}*")
+        ),
     }
 
 
-def _idle() -> float:
-    """Seconds that the command needs for a rollout that is over already."""
+def _alone() -> tuple[float, Cost]:
+    """What the command takes for a rollout that is over already: seconds, and its cost."""
     with tempfile.TemporaryDirectory(prefix="edgenas-scale-", dir=".") as scratch:
         path = Path(scratch).resolve()
         with OwnBroker(path) as broker:
@@ -148,7 +171,7 @@ def _idle() -> float:
             with SimulatedFleet(broker.url, FLEET, 1, key, SEED) as fleet:
                 plan = folder.plan({PROFILE: fleet.names}, random_parcel(PROFILE, 1024, SEED))
                 carry_out(folder, plan, LIMIT_S)
-                return carry_out(folder, plan, LIMIT_S)[0]
+                return carry_out(folder, plan, LIMIT_S)
 
 
 def _arguments() -> argparse.Namespace:
@@ -156,7 +179,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--devices", type=int, nargs="+", default=[100, 1_000])
     parser.add_argument("--daemons", type=int, default=20, help="real ones; 0 for none")
     parser.add_argument("--model-bytes", type=int, default=1_000_000)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the result")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     return parser.parse_args()
 
 

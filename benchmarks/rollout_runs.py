@@ -33,6 +33,7 @@ from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
 from edgenas.rollout.state import Course, RolloutState, deployment_id
 from edgenas.rollout.store import load
 from edgenas.rollout.waves import WaveRule
+from firmware_bridge.wire.link import Link
 from firmware_bridge.wire.mqtt import MqttLink
 from firmware_bridge.wire.values import new_id
 
@@ -95,9 +96,13 @@ class RunFolder:
     def host(self) -> Iterator[FleetHost]:
         """A host in this process, for as long as no other one runs."""
         with contextlib.closing(FleetJournal(self.database)) as journal:
-            link = MqttLink(self.url, f"host-{self.fleet}")
-            with FleetHost(link, self.fleet, BlobShelf(self.folder / "shelf"), journal) as host:
+            shelf = BlobShelf(self.folder / "shelf")
+            with FleetHost(self.link(), self.fleet, shelf, journal) as host:
                 yield host
+
+    def link(self) -> Link:
+        """The host's link."""
+        return MqttLink(self.url, f"host-{self.fleet}")
 
     def plan(
         self,
