@@ -105,7 +105,7 @@ class ChaosSite:
             cleanup.callback(board.kill)
             board.boot(f"log:{log}" if log and board is self._boards[0] else "")
         self._host: Program | None = None
-        cleanup.callback(lambda: self._host is None or self._host.kill())
+        cleanup.callback(self._kill_host)
         self._meddler = Meddler(
             self._broker.url, self._fleet, schedule.mischief, seed=schedule.seed
         )
@@ -192,8 +192,8 @@ class ChaosSite:
             self._broker_back_s = time.monotonic() + BROKER_AWAY_S
             if fault.kind == "broker_forgets":
                 (self._path / "mosquitto.db").unlink(missing_ok=True)
-        elif fault.kind == "host_killed" and self._host is not None:
-            self._host.kill()
+        elif fault.kind == "host_killed":
+            self._kill_host()
         elif fault.kind == "host_clock" and self._host is not None:
             self._host.shift(fault.seconds)
         elif fault.kind == "device_clock":
@@ -216,6 +216,10 @@ class ChaosSite:
         if self._host is not None and not self._host.running and not is_over(state):
             self.row.restarts += self._host.status is not None
             self._host.start()
+
+    def _kill_host(self) -> None:
+        if self._host is not None:
+            self._host.kill()
 
     def _operate(self, verb: Callable[[RolloutState], Sequence[Event]]) -> None:
         with opened(self._folder.database, OPERATOR) as log:
