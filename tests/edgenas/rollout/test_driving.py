@@ -250,9 +250,10 @@ def test_a_rollout_does_not_end_ahead_of_a_device_that_is_about_to_answer() -> N
     """Nine of ten are enough for the wave, but the tenth was offered it a moment ago."""
     gate = replace(LATER_GATE, soak_s=0.0)
     names = [f"dev-{number}" for number in range(10)]
-    fates = [Fate("deaf", away_ms=30_000), *[Fate()] * 9]
+    fates = [Fate("deaf", away_ms=2 * MINUTE_MS), *[Fate()] * 9]
     run = Run([SimDevice(name, "old", (fate,)) for name, fate in zip(names, fates, strict=True)])
-    run.first = plan_of({"a": names}, [("all", names, gate)])
+    patient = Pace(settle_s=300.0)
+    run.first = plan_of({"a": names}, [("all", names, gate)], pace=patient)
     run.begin_first()
     run.settle()
     state = run.state(FIRST)
