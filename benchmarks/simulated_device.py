@@ -166,8 +166,6 @@ class SimulatedDevice:
         elif isinstance(message, BlobRefused):
             self._take_refusal(tail[0], message)
 
-    # -- talking ----------------------------------------------------------------------------
-
     def _sess(self) -> int:
         return 1_000_000 + self._connects
 
@@ -220,8 +218,6 @@ class SimulatedDevice:
         self._revs[deployment] = self._revs.get(deployment, 0) + 1
         return self._revs[deployment]
 
-    # -- wishes -----------------------------------------------------------------------------
-
     def _take_wish(self, slot: str, wish: Wish) -> None:
         known = self.slots.get(slot, EMPTY)
         if wish.rev <= known.wish_rev:
@@ -272,8 +268,6 @@ class SimulatedDevice:
         if manifest.mode == "back" and manifest.replaces_bundle != known.active:
             return "other_incumbent"
         return None
-
-    # -- pulling ----------------------------------------------------------------------------
 
     def _go_on(self, work: _Work) -> None:
         if work.pull is not None:
@@ -340,8 +334,6 @@ class SimulatedDevice:
             return
         work.files, work.pull = work.files[1:], None
         self._go_on(work)
-
-    # -- ends -------------------------------------------------------------------------------
 
     def _end(
         self, outcome: DeployOutcome, code: str | None = None, *, retryable: bool = False
