@@ -46,4 +46,5 @@ cd - >/dev/null
 echo "test-postgres: $("$bin/postgres" --version)"
 EDGENAS_TEST_POSTGRES="postgresql://edgenas@/edgenas?host=$folder" \
     "${PYTHON:-.venv/bin/python}" -m pytest \
-    tests/edgenas/database tests/edgenas/fleet tests/edgenas/search/test_study.py tests/edgenas/search/test_study_kill.py "$@"
+    tests/edgenas/database tests/edgenas/fleet tests/edgenas/search/test_study.py tests/edgenas/search/test_study_kill.py \
+    tests/edgenas/rollout/test_store.py tests/edgenas/rollout/test_host_desk.py "$@"

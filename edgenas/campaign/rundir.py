@@ -10,8 +10,7 @@ devices.json                   search: how devices and finalists are measured
 study.sqlite                   search: every trial and measurement
 picks.json                     pick
 shipments.json                 ship
-fleet.sqlite, shelf/           the host's side of the fleet
-rollouts.sqlite                rollout: plans, and everything that happened to them
+fleet.sqlite, shelf/           the host's side of the fleet, rollouts included
 test.json                      report: the one reading of the test split
 report.json, report.html       report
 devices/, phases.json          demo: its daemons' state and logs; wall time of its phases
@@ -73,7 +72,6 @@ class RunDir:
         self.shipments = path / "shipments.json"
         self.keys = path / "keys"
         self.fleet = path / "fleet.sqlite"
-        self.rollouts = path / "rollouts.sqlite"
         self.shelf = path / "shelf"
         self.devices = path / "devices"
         self.report_json = path / "report.json"

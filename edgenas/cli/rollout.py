@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgenas.cli.options import Subparsers, add_broker, add_profiles, add_run, seconds
+from edgenas.cli.options import (
+    Subparsers,
+    add_broker,
+    add_database,
+    add_profiles,
+    add_run,
+    seconds,
+)
 
 if TYPE_CHECKING:
+    from edgenas.database.address import Where
     from edgenas.rollout.events import Event
+    from edgenas.rollout.journal_store import JournalStore
     from edgenas.rollout.state import RolloutState
 
     Verb = Callable[[RolloutState, str, argparse.Namespace, int], list[Event]]
@@ -80,6 +90,7 @@ def _add_start(below: Subparsers) -> None:
 def _add_status(below: Subparsers) -> None:
     parser = below.add_parser("status", help="how it stands; needs no broker")
     _add_which(parser)
+    add_database(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--events", action="store_true", help="everything that has happened")
     parser.set_defaults(run=_status)
@@ -88,12 +99,14 @@ def _add_status(below: Subparsers) -> None:
 def _add_watch(below: Subparsers) -> None:
     parser = below.add_parser("watch", help="follow it while another process carries it out")
     _add_which(parser)
+    add_database(parser)
     parser.set_defaults(run=_watch)
 
 
 def _add_verb(below: Subparsers, verb: str, what: str) -> None:
     parser = below.add_parser(verb, help=what, description=f"{what[0].upper()}{what[1:]}.")
     _add_which(parser)
+    add_database(parser)
     if verb == "resume":
         parser.add_argument(
             "--accept", action="append", default=[], metavar="GATE",
@@ -113,7 +126,6 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    import contextlib
     import json
     import time
 
@@ -126,8 +138,8 @@ def _plan(args: argparse.Namespace) -> int:
     from edgenas.campaign.workbench import workbench
     from edgenas.cli.rollout_view import plan_view
     from edgenas.fleet.profiles import known_profiles
+    from edgenas.rollout.journal_store import JournalStore
     from edgenas.rollout.plan_file import read_recipe
-    from edgenas.rollout.sqlite_store import SqliteStore
     from edgenas.rollout.state import fresh
     from edgenas.rollout.summary import summary
 
@@ -136,9 +148,9 @@ def _plan(args: argparse.Namespace) -> int:
     picks, profiles = read_picks(folder), known_profiles(*args.profile_dirs)
     with (
         workbench(folder) as bench,
-        contextlib.closing(SqliteStore(folder.rollouts)) as store,
-        fleet_host(folder, args.broker, args.fleet) as host,
+        fleet_host(folder, args.broker, args.fleet, args.database) as host,
     ):
+        store = JournalStore(host.rollouts)
         time.sleep(args.wait)  # retained births arrive at once, answers a little later
         plan = plan_rollout(bench, host, store, setups, picks, recipe, profiles)
         online = {view.device_id for view in host.devices() if view.online}
@@ -156,28 +168,25 @@ def _ids(body: dict[str, list[dict[str, str]]]) -> set[str]:
 
 
 def _start(args: argparse.Namespace) -> int:
-    import contextlib
-
     from edgenas.campaign.fleet_session import fleet_host
     from edgenas.campaign.rundir import RunDir
     from edgenas.cli.rollout_view import Screen
     from edgenas.fleet.clock import SystemClock
+    from edgenas.fleet.journal import this_person
     from edgenas.rollout.asking import begin, find
     from edgenas.rollout.conductor import Conductor
     from edgenas.rollout.host_desk import HostDesk
-    from edgenas.rollout.sqlite_store import SqliteStore
+    from edgenas.rollout.journal_store import JournalStore
     from edgenas.rollout.store import load
     from edgenas.rollout.summary import is_over
 
     folder, clock = RunDir(args.folder), SystemClock()
-    with (
-        contextlib.closing(SqliteStore(folder.rollouts)) as store,
-        fleet_host(folder, args.broker, args.fleet) as host,
-    ):
+    with fleet_host(folder, args.broker, args.fleet, args.database) as host:
+        store = JournalStore(host.rollouts)
         rollout_id = find(store, args.rollout)
         state = load(store, rollout_id)
         if not is_over(state) and state.status != "ABORTED":
-            state = begin(store, rollout_id, _who(), clock.wall_ms())
+            state = begin(store, rollout_id, this_person(), clock.wall_ms())
         conductor = Conductor(store, HostDesk(host), clock)
         with Screen() as screen:
 
@@ -190,20 +199,17 @@ def _start(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    import contextlib
     import json
 
     from rich.console import Console
 
-    from edgenas.campaign.rundir import RunDir
     from edgenas.cli.rollout_view import events_view, status_view
     from edgenas.fleet.clock import SystemClock
     from edgenas.rollout.asking import find
-    from edgenas.rollout.sqlite_store import SqliteStore
     from edgenas.rollout.store import load
     from edgenas.rollout.summary import records, summary
 
-    with contextlib.closing(SqliteStore(RunDir(args.folder).rollouts)) as store:
+    with _store(args) as store:
         rollout_id = find(store, args.rollout)
         body = summary(load(store, rollout_id), SystemClock().wall_ms())
         kept = store.events(rollout_id) if args.events else []
@@ -216,18 +222,15 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _watch(args: argparse.Namespace) -> int:
-    import contextlib
     import time
 
-    from edgenas.campaign.rundir import RunDir
     from edgenas.cli.rollout_view import Screen
     from edgenas.rollout.asking import find
     from edgenas.rollout.conductor import LOOK_EVERY_S
-    from edgenas.rollout.sqlite_store import SqliteStore
     from edgenas.rollout.store import load
     from edgenas.rollout.summary import is_over
 
-    with contextlib.closing(SqliteStore(RunDir(args.folder).rollouts)) as store, Screen() as screen:
+    with _store(args) as store, Screen() as screen:
         rollout_id = find(store, args.rollout)
         state = load(store, rollout_id)
         screen.show(state, [])
@@ -241,17 +244,14 @@ def _watch(args: argparse.Namespace) -> int:
 
 
 def _ask(args: argparse.Namespace) -> int:
-    import contextlib
-
-    from edgenas.campaign.rundir import RunDir
     from edgenas.fleet.clock import SystemClock
+    from edgenas.fleet.journal import this_person
     from edgenas.rollout.asking import ask, find
-    from edgenas.rollout.sqlite_store import SqliteStore
 
-    verb, now_ms = _verb(args), SystemClock().wall_ms()
-    with contextlib.closing(SqliteStore(RunDir(args.folder).rollouts)) as store:
+    verb, now_ms, who = _verb(args), SystemClock().wall_ms(), this_person()
+    with _store(args, who) as store:
         rollout_id = find(store, args.rollout)
-        state = ask(store, rollout_id, lambda now: verb(now, _who(), args, now_ms), now_ms)
+        state = ask(store, rollout_id, lambda now: verb(now, who, args, now_ms), now_ms)
     print(f"rollout {rollout_id[:8]}: {state.status}; {_CARRIED_OUT}")
     return 0
 
@@ -280,12 +280,17 @@ def _code(state: RolloutState) -> int:
     return 0 if state.status in ("COMPLETED", "ROLLED_BACK") else 1
 
 
-def _who() -> str:
-    """Who asks, as this machine knows them."""
-    import getpass
-    import os
+@contextmanager
+def _store(args: argparse.Namespace, who: str = "") -> Iterator[JournalStore]:
+    """The rollouts of the fleet; read only unless it is said who writes."""
+    from edgenas.fleet.rollout_log import opened
+    from edgenas.rollout.journal_store import JournalStore
 
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name
-        return f"uid {os.getuid()}"
+    with opened(_where(args), who) as log:
+        yield JournalStore(log)
+
+
+def _where(args: argparse.Namespace) -> Where:
+    from edgenas.campaign.rundir import RunDir
+
+    return str(args.database) if args.database else RunDir(args.folder).fleet

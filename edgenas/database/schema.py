@@ -150,17 +150,13 @@ OUTCOMES = Table(
 # --- rollouts --------------------------------------------------------------------------------
 
 ROLLOUTS = Table(
-    *("rollouts", METADATA, _text("rollout_id", key=True), _text("slot"), _text("plan"), _at()),
+    *("rollouts", METADATA, _position(), _text("rollout_id"), _text("slot"), _text("plan"), _at()),
+    UniqueConstraint("rollout_id"),
 )
-# A state is a row of its own: whoever adds revision n+1 first has made the change.
-ROLLOUT_STATES = Table(
-    *("rollout_states", METADATA, _text("rollout_id", key=True), _integer("rev", key=True)),
-    *(_text("state"), _text("body"), _at()),
-)
-ROLLOUT_DEVICES = Table(
-    *("rollout_devices", METADATA, _text("rollout_id", key=True), _text("device_id", key=True)),
-    *(_integer("attempt", key=True), _integer("wave"), _text("deployment_id"), _at()),
-    UniqueConstraint("deployment_id"),
+# Whoever adds the next position of a rollout first has decided what happens to it.
+ROLLOUT_EVENTS = Table(
+    *("rollout_events", METADATA, _text("rollout_id", key=True), _integer("position", key=True)),
+    *(_integer("at_ms"), _text("kind"), _text("body"), _at()),
 )
 
 # --- studies ---------------------------------------------------------------------------------

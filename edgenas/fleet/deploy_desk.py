@@ -7,12 +7,13 @@ and waves over many devices to whoever plans a rollout.
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import cast
 
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.deployment_log import DeploymentRow, OutcomeRow, StepRow, WishRow
+from edgenas.fleet.deployment_reading import blobs_of_wish, bundle_of, read_outcome, read_wish
 from edgenas.fleet.deployments import DeploymentOutcome, Progress, gives_up, step
 from edgenas.fleet.errors import FleetError, ReleaseError
 from edgenas.fleet.journal import FleetJournal
@@ -20,10 +21,9 @@ from edgenas.fleet.post import Post
 from edgenas.fleet.releases import read_unverified
 from edgenas.fleet.roster import Roster
 from edgenas.fleet.timers import HostTimers
-from firmware_bridge.wire.codec import decode, encode
+from firmware_bridge.wire.codec import encode
 from firmware_bridge.wire.messages import DeployOutcome, DeployReport, Event, Wish
-from firmware_bridge.wire.release import ReleaseManifest
-from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES, BlobRef
+from firmware_bridge.wire.values import BlobRef
 
 _logger = logging.getLogger(__name__)
 
@@ -56,17 +56,18 @@ class DeployDesk:
         self._clock = clock
         self._timers = timers
         self._wishes: dict[Place, Wish] = {}
-        self._blobs: dict[Place, list[BlobRef]] = {}
+        self._blobs: dict[str, dict[Place, list[BlobRef]]] = {}  # by device
         self._open: dict[str, _OpenDeployment] = {}
         self._reported: dict[Place, str | None] = {}
         self._news: set[str] = set()
+        self._due_s = math.inf  # nothing is given up before; may be too early, never too late
         self._restore()
 
     def _restore(self) -> None:
         for row in self._log.latest_wishes():
-            self._adopt((row.device_id, row.slot), _decoded_wish(row.body))
+            self._adopt((row.device_id, row.slot), read_wish(row.body))
         for deployment in self._log.open_deployments():
-            self._open[deployment.deployment_id] = self._resumed(deployment)
+            self._take_up(self._resumed(deployment))
 
     def _resumed(self, row: DeploymentRow) -> _OpenDeployment:
         """A deployment of an earlier process; its step and outer timers start afresh."""
@@ -83,7 +84,7 @@ class DeployDesk:
         for row in self._log.latest_wishes():
             known = self._wishes.get((row.device_id, row.slot))
             if known is None or known.rev < row.rev:
-                self._adopt((row.device_id, row.slot), _decoded_wish(row.body))
+                self._adopt((row.device_id, row.slot), read_wish(row.body))
                 changed = True
         rows = {row.deployment_id: row for row in self._log.open_deployments()}
         for ended in self._open.keys() - rows.keys():
@@ -91,8 +92,17 @@ class DeployDesk:
             self._news.add(ended)
             changed = True
         for name in rows.keys() - self._open.keys():
-            self._open[name] = self._resumed(rows[name])
+            self._take_up(self._resumed(rows[name]))
         return changed
+
+    def _take_up(self, deployment: _OpenDeployment) -> None:
+        self._open[deployment.row.deployment_id] = deployment
+        self._rearm(deployment)
+
+    def _rearm(self, deployment: _OpenDeployment) -> None:
+        due_s, _ = gives_up(deployment.progress, self._timers)
+        if due_s is not None:
+            self._due_s = min(self._due_s, due_s)
 
     def offer(
         self,
@@ -112,20 +122,17 @@ class DeployDesk:
         """
         device_id, slot = place
         row = DeploymentRow(deployment_id, device_id, slot, self._clock.wall_ms())
-        hold = hold_reason is not None
+        # Its revision is known to `_keep`.
         wish = Wish(
-            rev=0,  # `_keep` knows the right one
-            deployment=deployment_id,
-            release=envelope,
-            hold=hold,
-            hold_reason=hold_reason,
-        )
+            rev=0, deployment=deployment_id, release=envelope,
+            hold=hold_reason is not None, hold_reason=hold_reason,
+        )  # fmt: skip
         with self._journal.transaction():
             self._close_offered(place, "SUPERSEDED")
             self._log.add(row)
             wish = self._keep(place, wish)
             self._note("wish.offered", place, wish, deployment=deployment_id, hold=hold_reason)
-        self._open[deployment_id] = _OpenDeployment(row, Progress(self._clock.monotonic_s()))
+        self._take_up(_OpenDeployment(row, Progress(self._clock.monotonic_s())))
         self._post.wish(device_id, slot, wish)
 
     def release_hold(self, deployment_id: str) -> None:
@@ -134,33 +141,44 @@ class DeployDesk:
         Raises:
             FleetError: It is not the wish in force for its slot.
         """
-        place = self.place_of(deployment_id)
-        wish = self._wishes.get(place)
-        if wish is None or wish.deployment != deployment_id:
+        if not self._hold(self.place_of(deployment_id), deployment_id, None, by_itself=False):
             raise FleetError(
                 f"expected deployment {deployment_id} to be wished for, got another wish in force; "
                 "offer its release again"
             )
-        with self._journal.transaction():
-            wish = self._keep(place, replace(wish, hold=False, hold_reason=None))
-            self._note("wish.released", place, wish, deployment=deployment_id)
-        self._post.wish(*place, wish)
 
     def set_hold(self, deployment_id: str, reason: str | None) -> None:
         """Have a deployment stop in STAGED, or with None go on; nothing if it is so, or over."""
-        open_one = self._open.get(deployment_id)
-        wish = None if open_one is None else self._wishes.get(open_one.place)
-        if open_one is None or wish is None or wish.deployment != deployment_id:
+        deployment = self._open.get(deployment_id)
+        if deployment is None:
             return
-        if wish.hold == (reason is not None):
-            return
-        place = open_one.place
+        wish = self._wishes[deployment.place]
+        so_already = wish.deployment == deployment_id and wish.hold == (reason is not None)
+        if not so_already or self._log.latest_rev(*deployment.place) != wish.rev:
+            self._hold(deployment.place, deployment_id, reason, by_itself=True)
+
+    def _hold(
+        self, place: Place, deployment_id: str, reason: str | None, *, by_itself: bool
+    ) -> bool:
+        """Hold a wish, or with None let it go; False if it is not the one in force."""
         with self._journal.transaction():
-            changed = replace(wish, hold=reason is not None, hold_reason=reason)
-            wish = self._keep(place, changed)
+            wish = self._in_force(place)
+            if wish is None or wish.deployment != deployment_id:
+                return False
+            if wish.hold == (reason is not None):
+                return True
+            wish = self._keep(place, replace(wish, hold=reason is not None, hold_reason=reason))
             action = "wish.released" if reason is None else "wish.held"
-            self._note(action, place, wish, by_itself=True, deployment=deployment_id)
+            self._note(action, place, wish, by_itself=by_itself, deployment=deployment_id)
         self._post.wish(*place, wish)
+        return True
+
+    def _in_force(self, place: Place) -> Wish | None:
+        """The newest wish, whichever process wrote it; used inside a transaction."""
+        wish = self._wishes.get(place)
+        if self._log.latest_rev(*place) > (0 if wish is None else wish.rev):
+            self.refresh()
+        return self._wishes.get(place)
 
     def wished(self, place: Place) -> str | None:
         """The deployment that is wished for in a slot, None if nothing is."""
@@ -183,9 +201,8 @@ class DeployDesk:
 
     def born(self, device_id: str) -> None:
         """A device is there: publish again what it has not taken note of."""
-        for place, wish in list(self._wishes.items()):
-            if place[0] != device_id:
-                continue
+        for place in self._blobs.get(device_id, ()):
+            wish = self._wishes[place]
             reported = self._roster.wish_rev(*place)
             if reported > wish.rev:  # this journal is older than the device: it still wins
                 self._repeat(place, wish)
@@ -220,6 +237,7 @@ class DeployDesk:
             self._news.add(deployment_id)
         now_s = self._clock.monotonic_s()
         deployment.progress = step(deployment.progress, event.state, now_s)
+        self._rearm(deployment)
 
     def hear_report(
         self, device_id: str, deployment_id: str, report: DeployReport, body: bytes
@@ -238,8 +256,8 @@ class DeployDesk:
 
     def hear_slots(self, device_id: str) -> None:
         """A device's state has come: it is newer than any report before it."""
-        for place in [place for place in self._reported if place[0] == device_id]:
-            del self._reported[place]
+        for place in self._blobs.get(device_id, ()):
+            self._reported.pop(place, None)
 
     def active(self, place: Place) -> str | None:
         """The bundle that a slot runs by the device's last word, None for an empty slot.
@@ -261,22 +279,26 @@ class DeployDesk:
     def tick(self) -> bool:
         """Give up deployments never accepted or fallen silent; returns whether one was."""
         now_s, changed = self._clock.monotonic_s(), False
+        if now_s < self._due_s:
+            return False
+        self._due_s = math.inf
         for deployment in list(self._open.values()):
             due_s, outcome = gives_up(deployment.progress, self._timers)
             if due_s is not None and now_s >= due_s:
                 self._end(deployment.row, outcome)
                 changed = True
+            else:
+                self._rearm(deployment)
         return changed
 
     def next_due_s(self) -> float | None:
-        """Monotonic second at which `tick` has something to do, or None."""
-        dues = (gives_up(d.progress, self._timers)[0] for d in self._open.values())
-        return min((due for due in dues if due is not None), default=None)
+        """Monotonic second at which `tick` wants to look again, or None."""
+        return None if math.isinf(self._due_s) else self._due_s
 
     def blob(self, device_id: str, digest: str) -> BlobRef | None:
         """The blob of that digest if a wish in force for that device names it."""
-        for (owner, _), refs in self._blobs.items():
-            for ref in refs if owner == device_id else ():
+        for refs in self._blobs.get(device_id, {}).values():
+            for ref in refs:
                 if ref.sha256 == digest:
                     return ref
         return None
@@ -299,21 +321,8 @@ class DeployDesk:
 
     def outcome(self, deployment_id: str) -> DeploymentOutcome | None:
         """How a deployment ended as far as is known; None while it is under way."""
-        rows = self._log.outcomes(deployment_id)
-        if not rows:
-            return None
-        last = rows[-1]
-        report = None if last.body is None else _decoded_report(last.body)
-        device_id, slot = self.place_of(deployment_id)
-        return DeploymentOutcome(
-            device_id=device_id,
-            deployment_id=deployment_id,
-            slot=slot,
-            outcome=cast(DeployOutcome, last.outcome),
-            report=report,
-            late=len(rows) > 1,
-            host_wall_ms=last.host_wall_ms,
-        )
+        outcomes, row = self._log.outcomes(deployment_id), self._log.get(deployment_id)
+        return read_outcome(row, outcomes) if outcomes and row is not None else None
 
     def _close_offered(self, place: Place, outcome: DeployOutcome) -> None:
         """The host ends only what the device has not accepted; the device reports on the rest."""
@@ -360,11 +369,6 @@ class DeployDesk:
     def _since_ms(self, row: DeploymentRow) -> int:
         return max(0, self._clock.wall_ms() - row.offered_wall_ms)
 
-    def _next_rev(self, place: Place) -> int:
-        wish = self._wishes.get(place)
-        known = (0 if wish is None else wish.rev, self._log.latest_rev(*place))
-        return max(*known, self._roster.wish_rev(*place)) + 1
-
     def _repeat(self, place: Place, wish: Wish) -> None:
         """Wish the same again, as a newer wish."""
         with self._journal.transaction():
@@ -373,7 +377,8 @@ class DeployDesk:
 
     def _keep(self, place: Place, wish: Wish) -> Wish:
         """Make a wish durable as the newest of its slot; used inside a transaction."""
-        wish = replace(wish, rev=self._next_rev(place))
+        known = max(self._log.latest_rev(*place), self._roster.wish_rev(*place))
+        wish = replace(wish, rev=known + 1)
         self._log.add_wish(WishRow(*place, wish.rev, encode(wish)), self._clock.wall_ms())
         self._adopt(place, wish)
         return wish
@@ -385,29 +390,10 @@ class DeployDesk:
         told = {"rev": wish.rev, **detail}
         if wish.release is not None:
             manifest = read_unverified(wish.release)
-            told.update(counter=manifest.counter, mode=manifest.mode, bundle=_bundle(manifest))
+            told.update(counter=manifest.counter, mode=manifest.mode, bundle=bundle_of(manifest))
         subject, at_ms = f"{place[0]}/{place[1]}", self._clock.wall_ms()
         self._journal.audit.add(action, subject, at_ms, told, by_itself=by_itself)
 
     def _adopt(self, place: Place, wish: Wish) -> None:
         self._wishes[place] = wish
-        files = () if wish.release is None else read_unverified(wish.release).files
-        self._blobs[place] = [entry.blob() for entry in files]
-
-
-def _bundle(manifest: ReleaseManifest) -> str | None:
-    return manifest.bundle_id() if manifest.files else None
-
-
-def _decoded_wish(body: bytes) -> Wish:
-    message = decode(body, CONTROL_CAP_BYTES).message
-    if not isinstance(message, Wish):
-        raise FleetError(f"expected a wish in the journal, got {message.kind}")
-    return message
-
-
-def _decoded_report(body: bytes) -> DeployReport:
-    message = decode(body, RESULT_CAP_BYTES).message
-    if not isinstance(message, DeployReport):
-        raise FleetError(f"expected a deployment report in the journal, got {message.kind}")
-    return message
+        self._blobs.setdefault(place[0], {})[place] = blobs_of_wish(wish)

@@ -33,6 +33,7 @@ class FleetHost:
     Attributes:
         fleet: Name of the fleet.
         shelf: The blobs.
+        rollouts: The journal's rollouts, for whoever carries them out.
         journal_id: Tells this journal from all others. A caller that chooses ids of jobs makes it
             part of them: a device answers an id that it knows with the answer that it gave before.
     """
@@ -54,6 +55,7 @@ class FleetHost:
         self.fleet = check_name(fleet, "fleet")
         self.shelf = shelf
         self.journal_id = journal.identity()
+        self.rollouts = journal.rollouts
         self._journal = journal
         self._clock = clock or SystemClock()
         self._engine = FleetEngine(link, fleet, shelf, journal, self._clock, timers or HostTimers())
@@ -240,9 +242,12 @@ class FleetHost:
             self._engine.check_alive()
             if self._desks.deployments.knows(deployment_id):
                 return deployment_id
-            self._desks.ways_back.keep(place, manifest, ways_back)
-            self._desks.ways_back.remember([envelope, *ways_back])
-            self._desks.deployments.offer(place, deployment_id, envelope, hold_reason=hold_reason)
+            with self._desks.post.held(), self._journal.transaction():
+                self._desks.ways_back.keep(place, manifest, ways_back)
+                self._desks.ways_back.remember([envelope, *ways_back])
+                self._desks.deployments.offer(
+                    place, deployment_id, envelope, hold_reason=hold_reason
+                )
             self._changed.notify_all()
         self._engine.wake()
         return deployment_id

@@ -43,7 +43,7 @@ class FleetJournal:
         devices: Sightings, facts and stray answers.
         jobs: Measuring jobs and their answers.
         releases: Signed releases.
-        rollouts: Rollouts, their states, and which deployment is whose.
+        rollouts: Plans of rollouts, and everything that has happened to them.
         deployments: Wishes, deployments and release counters.
     """
 
@@ -70,7 +70,7 @@ class FleetJournal:
         self.devices = DeviceLog(self._database)
         self.jobs = JobLog(self._database, self.workers)
         self.releases = ReleaseLog(self._database)
-        self.rollouts = RolloutLog(self._database)
+        self.rollouts = RolloutLog(self._database, self.audit)
         self.deployments = DeploymentLog(self._database)
 
     def transaction(self) -> AbstractContextManager[None]:

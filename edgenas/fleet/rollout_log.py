@@ -1,15 +1,21 @@
-"""Rollouts as they were planned, every state they were in, and which deployment is whose.
+"""Rollouts as they were planned, and everything that has happened to each of them, in order.
 
-A state is a row of its own, numbered from 1: whoever adds the next number first has made the
-change, anybody else is told that it was too late. Leaves what the states mean to whoever rolls out.
+An event has a position, 1, 2, 3, ... of its rollout: whoever adds the next one first has decided,
+anybody else is told that it was too late. What people should be able to account for goes into the
+audit log in the same transaction. Leaves the meaning of plans and events to `edgenas.rollout`.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import BindParameter, bindparam, func, select
+from sqlalchemy import BindParameter, bindparam, func, insert, select
 
+from edgenas.database.address import Address, Where
 from edgenas.database.connection import Database, add_once
-from edgenas.database.schema import ROLLOUT_DEVICES, ROLLOUT_STATES, ROLLOUTS
+from edgenas.database.schema import ROLLOUT_EVENTS, ROLLOUTS
+from edgenas.fleet.audit_log import AuditLog
+from edgenas.fleet.errors import FleetJournalError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,106 +28,135 @@ class RolloutRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutState:
-    """One state of a rollout; `body` is JSON beside it."""
+class EventRow:
+    """One thing that happened to a rollout; `body` is JSON.
 
-    rollout_id: str
-    rev: int
-    state: str
+    Attributes:
+        position: 1, 2, 3, ... without a gap in each rollout.
+        at_ms: When, by the rollout's own clock.
+        kind: What kind of thing.
+        body: What else there is to know of it.
+    """
+
+    position: int
+    at_ms: int
+    kind: str
     body: str
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutDevice:
-    """One attempt to bring a rollout to one device."""
+class Account:
+    """What the audit log has to say of a change.
 
-    rollout_id: str
-    device_id: str
-    attempt: int
-    wave: int
-    deployment_id: str
+    Attributes:
+        action: What was done: two words with a dot between.
+        detail: Plain JSON.
+        by_itself: The host decided it, nobody told it to.
+    """
+
+    action: str
+    detail: Mapping[str, object]
+    by_itself: bool
 
 
-_ROLLOUT = (ROLLOUTS.c.rollout_id, ROLLOUTS.c.slot, ROLLOUTS.c.plan)
-_STATE = (
-    *(ROLLOUT_STATES.c.rollout_id, ROLLOUT_STATES.c.rev, ROLLOUT_STATES.c.state),
-    ROLLOUT_STATES.c.body,
-)
-_DEVICE = (
-    *(ROLLOUT_DEVICES.c.rollout_id, ROLLOUT_DEVICES.c.device_id, ROLLOUT_DEVICES.c.attempt),
-    *(ROLLOUT_DEVICES.c.wave, ROLLOUT_DEVICES.c.deployment_id),
+_EVENT = (
+    *(ROLLOUT_EVENTS.c.position, ROLLOUT_EVENTS.c.at_ms, ROLLOUT_EVENTS.c.kind),
+    ROLLOUT_EVENTS.c.body,
 )
 _NAMED: BindParameter[str] = bindparam("rollout_id")
 _ADD = add_once(ROLLOUTS)
-_ADD_STATE = add_once(ROLLOUT_STATES)
-_ADD_DEVICE = add_once(ROLLOUT_DEVICES)
-_NEWEST = select(func.max(ROLLOUT_STATES.c.rev)).where(ROLLOUT_STATES.c.rollout_id == _NAMED)
-_GET = select(*_ROLLOUT).where(ROLLOUTS.c.rollout_id == _NAMED)
-_ALL = select(*_ROLLOUT).order_by(ROLLOUTS.c.wall_ms, ROLLOUTS.c.rollout_id)
-_CURRENT = select(*_STATE).where(
-    ROLLOUT_STATES.c.rollout_id == _NAMED, ROLLOUT_STATES.c.rev == _NEWEST.scalar_subquery()
+_ADD_EVENT = insert(ROLLOUT_EVENTS)
+_IDS = select(ROLLOUTS.c.rollout_id).order_by(ROLLOUTS.c.position)
+_PLAN = select(ROLLOUTS.c.plan).where(ROLLOUTS.c.rollout_id == _NAMED)
+_NEWEST = select(func.coalesce(func.max(ROLLOUT_EVENTS.c.position), 0)).where(
+    ROLLOUT_EVENTS.c.rollout_id == _NAMED
 )
-_STATES = (
-    select(*_STATE).where(ROLLOUT_STATES.c.rollout_id == _NAMED).order_by(ROLLOUT_STATES.c.rev)
+_EVENTS = (
+    select(*_EVENT)
+    .where(ROLLOUT_EVENTS.c.rollout_id == _NAMED, ROLLOUT_EVENTS.c.position > bindparam("after"))
+    .order_by(ROLLOUT_EVENTS.c.position)
 )
-_DEVICES = (
-    select(*_DEVICE)
-    .where(ROLLOUT_DEVICES.c.rollout_id == _NAMED)
-    .order_by(ROLLOUT_DEVICES.c.device_id, ROLLOUT_DEVICES.c.attempt)
-)
+
+
+@contextmanager
+def opened(where: Where, who: str = "") -> Iterator["RolloutLog"]:
+    """The rollouts of a journal that exists, beside the process that carries them out.
+
+    Args:
+        where: The journal.
+        who: Whose words are written down; empty to read only.
+
+    Raises:
+        FleetJournalError: There is none, or it cannot be used.
+    """
+    file = Address.parse(where).file
+    if file is not None and not file.is_file():
+        raise FleetJournalError(
+            f"expected the journal of a fleet at {file}, got no such file; name the run folder or "
+            "the --database of a rollout that was made by `edgenas rollout plan`"
+        )
+    database = Database(where, "fleet journal", FleetJournalError, write=bool(who))
+    with closing(database):
+        yield RolloutLog(database, AuditLog(database, who))
 
 
 class RolloutLog:
     """Rows are only added."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, audit: AuditLog) -> None:
         self._database = database
+        self._audit = audit
 
-    def add(self, rollout: RolloutRow, wall_ms: int) -> bool:
+    def add(self, rollout: RolloutRow, account: Account, wall_ms: int) -> bool:
         """Remember a plan; False if a rollout of that id is there already."""
-        return self._database.change(_ADD, {**asdict(rollout), "wall_ms": wall_ms}) == 1
-
-    def get(self, rollout_id: str) -> RolloutRow | None:
-        """The rollout of that id, or None."""
-        rows = self._database.rows(_GET, {"rollout_id": rollout_id})
-        return RolloutRow(*rows[0]) if rows else None
-
-    def all(self) -> list[RolloutRow]:
-        """Every rollout, oldest first."""
-        return [RolloutRow(*row) for row in self._database.rows(_ALL)]
-
-    def move(self, state: RolloutState, wall_ms: int) -> bool:
-        """Change a rollout's state by adding the next revision.
-
-        Returns:
-            False if it is not the one after the newest: another process has moved it meanwhile.
-        """
-        name = state.rollout_id
         with self._database.transaction():
-            newest = self._database.rows(_NEWEST, {"rollout_id": name})[0][0] or 0
-            if state.rev != newest + 1:
+            if self._database.change(_ADD, {**asdict(rollout), "wall_ms": wall_ms}) == 0:
                 return False
-            return self._database.change(_ADD_STATE, {**asdict(state), "wall_ms": wall_ms}) == 1
+            self._note(rollout.rollout_id, account, wall_ms)
+        return True
 
-    def state(self, rollout_id: str) -> RolloutState | None:
-        """The state that a rollout is in, None before any."""
-        rows = self._database.rows(_CURRENT, {"rollout_id": rollout_id})
-        return RolloutState(*rows[0]) if rows else None
+    def ids(self) -> list[str]:
+        """Every rollout, oldest first."""
+        return [str(row[0]) for row in self._database.rows(_IDS)]
 
-    def states(self, rollout_id: str) -> list[RolloutState]:
-        """Every state that a rollout was in, in order."""
-        rows = self._database.rows(_STATES, {"rollout_id": rollout_id})
-        return [RolloutState(*row) for row in rows]
+    def plan(self, rollout_id: str) -> str | None:
+        """The plan of a rollout, or None."""
+        rows = self._database.rows(_PLAN, {"rollout_id": rollout_id})
+        return str(rows[0][0]) if rows else None
 
-    def claim_device(self, device: RolloutDevice, wall_ms: int) -> bool:
-        """Take one attempt for one device up, before its release is offered.
+    def events(self, rollout_id: str, after: int = 0) -> list[EventRow]:
+        """What has happened to a rollout beyond a position, oldest first."""
+        rows = self._database.rows(_EVENTS, {"rollout_id": rollout_id, "after": after})
+        return [EventRow(*row) for row in rows]
+
+    def append(
+        self,
+        rollout_id: str,
+        events: Sequence[EventRow],
+        accounts: Sequence[Account],
+        wall_ms: int,
+    ) -> bool:
+        """Add events and what the audit log has to say of them: all, or none.
+
+        Args:
+            rollout_id: The rollout.
+            events: One or more, their positions following one another.
+            accounts: What of it people should be able to account for.
+            wall_ms: The date.
 
         Returns:
-            False if that attempt is taken already: it must not be offered again.
+            False if the first is not the one after the newest: another process was quicker.
         """
-        return self._database.change(_ADD_DEVICE, {**asdict(device), "wall_ms": wall_ms}) == 1
+        with self._database.transaction():
+            newest = int(self._database.rows(_NEWEST, {"rollout_id": rollout_id})[0][0])
+            if events[0].position != newest + 1:
+                return False
+            told = {"rollout_id": rollout_id, "wall_ms": wall_ms}
+            self._database.change(_ADD_EVENT, [{**asdict(event), **told} for event in events])
+            for account in accounts:
+                self._note(rollout_id, account, wall_ms)
+        return True
 
-    def devices(self, rollout_id: str) -> list[RolloutDevice]:
-        """Every attempt of a rollout, by device."""
-        rows = self._database.rows(_DEVICES, {"rollout_id": rollout_id})
-        return [RolloutDevice(*row) for row in rows]
+    def _note(self, rollout_id: str, account: Account, wall_ms: int) -> None:
+        action, detail = account.action, account.detail
+        self._audit.add(action, rollout_id, wall_ms, detail, by_itself=account.by_itself)

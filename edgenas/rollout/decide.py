@@ -87,9 +87,14 @@ def closed_gates(state: RolloutState, now_ms: int) -> list[tuple[str, Closed]]:
 
 def in_flight(state: RolloutState, now: Now, way: Way = "forward") -> int:
     """How many devices work on a release now, or were asked to a moment ago."""
-    settled_ms = now.ms - round(1000 * state.plan.pace.settle_s)
+    settled_ms = _settled_ms(state, now)
     trips = (c.forward if way == "forward" else c.back for c in state.courses.values())
     return sum(_in_flight(trip, settled_ms) for trip in trips if trip is not None and trip.open)
+
+
+def _settled_ms(state: RolloutState, now: Now) -> int:
+    """Since when an offer is new: nobody knows yet whether its device is there."""
+    return now.ms - round(1000 * state.plan.pace.settle_s)
 
 
 def _in_flight(trip: Trip, settled_ms: int) -> bool:
@@ -134,7 +139,7 @@ def _advance(state: RolloutState, now: Now) -> list[Event]:
     current = state.current_wave
     if current is None:
         pending = [w for w in state.plan.waves if state.waves[w.name].phase == "PENDING"]
-        return [WaveOpened(wave=pending[0].name)] if pending else _completed(state)
+        return [WaveOpened(wave=pending[0].name)] if pending else _completed(state, now)
     wave = next(wave for wave in state.plan.waves if wave.name == current)
     known, counts = state.waves[current], counts_of(state, current)
     if _still_joining(state, wave, now.ms) or not success_is_met(counts, wave.gate, known.accepted):
@@ -151,11 +156,17 @@ def _still_joining(state: RolloutState, wave: Wave, now_ms: int) -> bool:
     return wave.name == JOINERS and now_ms < (state.plan.joins_until_ms or 0)
 
 
-def _completed(state: RolloutState) -> list[Event]:
-    """All waves have passed: it is over once nobody waits or works; the offline catch up."""
+def _completed(state: RolloutState, now: Now) -> list[Event]:
+    """All waves have passed: it is over once nobody waits or works; the offline catch up.
+
+    An offer that was made a moment ago is waited for: its device may be about to take it.
+    """
     left = [c.forward for c in state.courses.values() if c.superseded_by is None]
     attempts = state.plan.pace.attempts
     if any(t.state == "QUEUED" or t.accepted or t.may_retry(attempts) for t in left):
+        return []
+    settled_ms = _settled_ms(state, now)
+    if any(t.state == "OFFERED" and t.since_ms > settled_ms for t in left):
         return []
     total = count(state.courses.values(), attempts)
     taken_over = bool(state.courses) and not left

@@ -2,7 +2,7 @@
 
 Plans and events are only ever added. An append names the last position that its author has seen and
 fails if another process was quicker, so that several may work on one store without deciding
-anything twice. Leaves the database to the implementation (`sqlite_store`).
+anything twice. Leaves the database to the implementation (`journal_store`).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class RolloutStore(Protocol):
         Args:
             rollout_id: Which rollout.
             after: The last position that the author has seen.
-            events: What has happened.
+            events: What has happened, at least one thing.
             at_ms: When, by the rollout's clock.
 
         Returns:

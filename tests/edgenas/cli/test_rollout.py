@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 
 from edgenas.cli.rollout_view import Screen, events_view, plan_view, status_view
+from edgenas.fleet.journal import FleetJournal
 from edgenas.rollout.events import Ended, Event, Moved, Offered, Started, WaveOpened
 from edgenas.rollout.evidence import Evidence
+from edgenas.rollout.journal_store import JournalStore
 from edgenas.rollout.plan import CANARY_GATE, LATER_GATE, Plan
-from edgenas.rollout.sqlite_store import SqliteStore
 from edgenas.rollout.state import fresh
 from edgenas.rollout.store import load
 from edgenas.rollout.summary import summary
@@ -35,9 +36,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(folder: Path) -> Iterator[SqliteStore]:
-    with contextlib.closing(SqliteStore(folder / "rollouts.sqlite")) as opened:
-        yield opened
+def store(folder: Path) -> Iterator[JournalStore]:
+    with contextlib.closing(FleetJournal(folder / "fleet.sqlite")) as journal:
+        yield JournalStore(journal.rollouts)
 
 
 def a_plan() -> Plan:
@@ -45,7 +46,7 @@ def a_plan() -> Plan:
     return plan_of({"pi": ["dev-0", "dev-1"], "nuc": ["dev-2"]}, waves)
 
 
-def test_status_and_verbs_need_no_broker(folder: Path, store: SqliteStore, edgenas: Calls) -> None:
+def test_status_and_verbs_need_no_broker(folder: Path, store: JournalStore, edgenas: Calls) -> None:
     store.add(a_plan())
     store.append(ID, 0, STORY, 1)
     body = json.loads(edgenas("rollout", "status", folder, "--json"))
@@ -63,7 +64,19 @@ def test_status_and_verbs_need_no_broker(folder: Path, store: SqliteStore, edgen
     trail = json.loads(edgenas("rollout", "status", folder, "--json", "--events"))["events"]
     assert [entry["kind"] for entry in trail[-3:]] == ["paused", "resumed", "rollback_asked"]
     assert trail[-2]["note"] == "it is meant to be"
-    assert trail[-2]["by"]
+    assert "@" in trail[-2]["by"]
+    assert edgenas("audit", "verify", folder).startswith("sound: 6 entries")
+    assert '"rollout.rollback_asked"' in edgenas("audit", "show", folder, "--after", "5")
+
+
+def test_the_database_may_be_elsewhere(tmp_path: Path, store: JournalStore, edgenas: Calls) -> None:
+    store.add(a_plan())
+    store.append(ID, 0, STORY[:1], 1)
+    where = ("--database", tmp_path / "run" / "fleet.sqlite")
+    assert "PAUSED" in edgenas("rollout", "pause", tmp_path / "unused", *where)
+    body = json.loads(edgenas("rollout", "status", tmp_path / "unused", "--json", *where))
+    assert body["paused_for"]
+    assert not (tmp_path / "unused").exists()
 
 
 def test_a_folder_without_a_rollout(folder: Path, edgenas: Calls) -> None:
@@ -72,13 +85,13 @@ def test_a_folder_without_a_rollout(folder: Path, edgenas: Calls) -> None:
     assert "VERB" in edgenas.usage("rollout")
 
 
-def test_watching_ends_with_the_rollout(folder: Path, store: SqliteStore, edgenas: Calls) -> None:
+def test_watching_ends_with_the_rollout(folder: Path, store: JournalStore, edgenas: Calls) -> None:
     store.add(a_plan())
     store.append(ID, 0, [*STORY, Ended(status="COMPLETED")], 1)
     edgenas("rollout", "watch", folder)
 
 
-def test_what_people_see(store: SqliteStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_people_see(store: JournalStore, capsys: pytest.CaptureFixture[str]) -> None:
     store.add(a_plan())
     plan = fresh(a_plan())
     console = Console(width=140)
@@ -105,7 +118,7 @@ def test_what_people_see(store: SqliteStore, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_screen_tells_what_happens(
-    terminal: bool, store: SqliteStore, capsys: pytest.CaptureFixture[str]
+    terminal: bool, store: JournalStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store.add(a_plan())
     store.append(ID, 0, STORY, 1)

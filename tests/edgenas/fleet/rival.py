@@ -11,7 +11,7 @@ from contextlib import closing
 from edgenas.fleet.deployment_log import DeploymentRow, OutcomeRow
 from edgenas.fleet.job_log import AnswerRow, Artifact, JobRow
 from edgenas.fleet.journal import FleetJournal
-from edgenas.fleet.rollout_log import RolloutDevice, RolloutState
+from edgenas.fleet.rollout_log import Account, EventRow
 
 WORK = 25
 NAMES = [f"{number:032x}" for number in range(WORK)]
@@ -30,7 +30,7 @@ def compete(journal: FleetJournal) -> dict[str, list[object]]:
     """What this process was the first to do."""
     jobs, deployments, rollouts = journal.jobs, journal.deployments, journal.rollouts
     won: dict[str, list[object]] = {
-        name: [] for name in ("submitted", "answered", "ended", "counters", "moved", "offered")
+        name: [] for name in ("submitted", "answered", "ended", "counters", "decided")
     }
     for name in NAMES:
         if jobs.add(JobRow(name, "dev-1", b"{}", 1), [Artifact("a" * 64, 1)]):
@@ -43,12 +43,9 @@ def compete(journal: FleetJournal) -> dict[str, list[object]]:
         if deployments.add_outcome(OutcomeRow(name, "EXPIRED", 0, 0, None, 1), 1):
             won["ended"].append(name)
         won["counters"].append(deployments.next_forward_counter("main", 0, 1))
-        now = rollouts.state("r1")
-        following = RolloutState("r1", 1 if now is None else now.rev + 1, "RUNNING", "{}")
-        if rollouts.move(following, 1):
-            won["moved"].append(following.rev)
-        if rollouts.claim_device(RolloutDevice("r1", name, 1, 0, name), 1):
-            won["offered"].append(name)
+        following = EventRow(len(rollouts.events("r1")) + 1, 1, "started", "{}")
+        if rollouts.append("r1", [following], [Account("rollout.started", {}, True)], 1):
+            won["decided"].append(following.position)
         journal.audit.add("test.done", name, 1)
     return won
 

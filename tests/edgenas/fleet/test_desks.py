@@ -1,23 +1,30 @@
 """Deadlines of jobs, transfers and deployments against a clock that the test turns by hand."""
 
+from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from edgenas.fleet.clock import SystemClock
+from edgenas.fleet.deploy_desk import DeployDesk
 from edgenas.fleet.deployments import Progress, gives_up, step
 from edgenas.fleet.job_desk import JobDesk
 from edgenas.fleet.jobs import MeasureSpec, build_job, patience_s
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
+from edgenas.fleet.releases import ReleaseSpec, build_release, sign_release
 from edgenas.fleet.roster import Roster
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.bench.plan import STARTUP_MS
 from firmware_bridge.bench.preflight import RETRY_PAUSES_S
 from firmware_bridge.wire.levels import LEVELS
-from firmware_bridge.wire.messages import Event, Facts, MeasureJob, State
+from firmware_bridge.wire.messages import Event, Facts, MeasureJob, State, Wish
+from firmware_bridge.wire.release import Role, Target
+from firmware_bridge.wire.signing import SigningKey
+from firmware_bridge.wire.values import BlobRef
 from tests.databases import place
 from tests.edgenas.fleet.conftest import PATIENT, Lab
 
@@ -50,6 +57,9 @@ class RecordingPost(Post):
 
     def resync(self, device_id: str) -> None:
         self.resyncs += 1
+
+    def wish(self, device_id: str, slot: str, wish: Wish) -> None:
+        pass
 
 
 class Desk:
@@ -191,3 +201,33 @@ def test_patience_outlasts_the_longest_silence_of_an_honest_device(
     silence_s = job.ttl_ms / 1000 + cooling_s + children_s
     silence_s += quiet_s if job.quiet.window_ms else 0.0
     assert patience_s(job, HostTimers().job_slack_s) > silence_s
+
+
+def test_deployments_are_given_up_in_the_order_in_which_they_are_due(tmp_path: Path) -> None:
+    """An accepted one is due long before one that was offered earlier."""
+    clock, post, key = HandClock(), RecordingPost(), SigningKey.generate()
+    files: dict[Role, BlobRef] = {"model": BlobShelf(tmp_path / "shelf").add_bytes(b"model")}
+    spec = ReleaseSpec(fleet="lab", target=Target("twin"), files=files)
+    release = sign_release(build_release(spec, counter=2, now=datetime.now(timezone.utc)), key)
+    with closing(FleetJournal(place(tmp_path / "fleet.sqlite"))) as journal:
+        desk = DeployDesk(journal, post, Roster(journal, clock, TIMERS), clock, TIMERS)
+        assert desk.next_due_s() is None
+        for device, deployment in (("dev-1", "a" * 32), ("dev-2", "b" * 32)):
+            desk.offer((device, "main"), deployment, release)
+        assert desk.next_due_s() == clock.now_s + TIMERS.offer_ttl_s
+        desk.hear_event("dev-2", "b" * 32, Event(attempt=1, rev=1, state="ACCEPTED"))
+        assert desk.next_due_s() == clock.now_s + TIMERS.step_s
+        clock.now_s += TIMERS.step_s - 1
+        assert not desk.tick()
+        desk.hear_event("dev-2", "b" * 32, Event(attempt=1, rev=2, state="VERIFYING"))
+        clock.now_s += 2
+        assert not desk.tick()  # it was looked at too early, which costs nothing else
+        clock.now_s += TIMERS.step_s
+        assert desk.tick()
+        outcome = desk.outcome("b" * 32)
+        assert outcome is not None
+        assert (outcome.outcome, outcome.device_id) == ("TIMED_OUT", "dev-2")
+        assert desk.phase("a" * 32) == "OFFERED"
+        clock.now_s += TIMERS.offer_ttl_s
+        assert desk.tick()
+        assert desk.next_due_s() is None

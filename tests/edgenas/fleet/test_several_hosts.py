@@ -14,7 +14,8 @@ from edgenas.database.address import Where
 from edgenas.fleet import engine
 from edgenas.fleet.audit import check_chain
 from edgenas.fleet.deployment_log import WishRow
-from edgenas.fleet.errors import FleetJournalError
+from edgenas.fleet.deployment_reading import read_wish
+from edgenas.fleet.errors import FleetError, FleetJournalError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.job_log import AnswerRow, JobRow
 from edgenas.fleet.journal import FleetJournal
@@ -22,6 +23,7 @@ from firmware_bridge.wire.memory import MemoryLink
 from tests.databases import place
 from tests.edgenas.fleet.conftest import FLEET, PATIENT, WAIT_S, Gate, Lab, eventually, outcome_of
 from tests.edgenas.fleet.rival import NAMES, WORK
+from tests.edgenas.fleet.test_shipping import release_of
 
 ROOT = Path(__file__).parents[3]
 RIVALS = 4
@@ -66,17 +68,18 @@ def test_processes_that_all_do_the_same_do_it_once(where: Where) -> None:
         for child in children:
             say(child)
         won = [json.loads(child.stdout.readline()) for child in children if child.stdout]
-        for what in ("submitted", "answered", "ended", "offered"):
+        for what in ("submitted", "answered", "ended"):
             assert sorted(chain.from_iterable(w[what] for w in won)) == NAMES, what
         counters = sorted(chain.from_iterable(w["counters"] for w in won))
         assert counters == list(range(2, 2 * RIVALS * WORK + 1, 2))
-        moves = sorted(chain.from_iterable(w["moved"] for w in won))
-        assert moves == list(range(1, len(moves) + 1))
-        assert [s.rev for s in journal.rollouts.states("r1")] == moves
+        decided = sorted(chain.from_iterable(w["decided"] for w in won))
+        assert decided == list(range(1, len(decided) + 1))
+        assert [event.position for event in journal.rollouts.events("r1")] == decided
         audited = list(journal.audit.entries())
-        assert len(audited) == RIVALS * WORK
+        assert len(audited) == RIVALS * WORK + len(decided)
         assert check_chain(audited).sound
-        assert {entry.who for entry in audited} == {f"rival {n}" for n in range(RIVALS)}
+        told = {entry.who for entry in audited if entry.action == "test.done"}
+        assert told == {f"rival {n}" for n in range(RIVALS)}
         late = cleanup.enter_context(closing(FleetJournal(where)))
         check_owners(journal, late, children, [w["submitted"] for w in won])
 
@@ -177,3 +180,23 @@ def test_the_jobs_of_a_host_that_died_are_ended_by_the_other(pair: tuple[Lab, Pa
         gate_of(lab).leave.release()
     assert [outcome_of(two.hosts[1]).job_id for _ in jobs] == jobs
     assert all(lab.twins["dev-1"].disk.attempts[job] == 1 for job in jobs)  # measured once each
+
+
+def test_a_hold_is_not_put_on_what_another_host_has_taken_back(pair: tuple[Lab, Pair]) -> None:
+    """Both look at the newest wish in the journal, not at the one they remember (of a device
+    that is not there, so that nobody else says anything)."""
+    lab, two = pair
+    one, other = two.hosts
+    held = one.offer("dev-2", "main", release_of(lab), hold_reason="lunch")
+    other.release_hold(held)  # it had not looked around yet
+    one.set_hold(held, "again")
+    wishes = [wish for wish in lab.journal.deployments.wishes("main") if wish.device_id == "dev-2"]
+    assert [read_wish(wish.body).hold for wish in reversed(wishes)] == [True, False, True]
+    other.withdraw("dev-2", "main")
+    one.set_hold(held, None)
+    with pytest.raises(FleetError, match="another wish"):
+        one.release_hold(held)
+    newest = lab.journal.deployments.wishes("main")[0]
+    assert read_wish(newest.body).deployment is None
+    actions = [entry.action for entry in lab.journal.audit.entries()]
+    assert actions[-4:] == ["wish.offered", "wish.released", "wish.held", "wish.withdrawn"]

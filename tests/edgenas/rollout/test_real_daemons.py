@@ -27,10 +27,10 @@ from edgenas.fleet.keys import ensure_keys, load_signing_key
 from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.rollout.events import Moved, Offered
+from edgenas.rollout.journal_store import JournalStore
 from edgenas.rollout.plan import Gate, Plan
 from edgenas.rollout.plan_file import Recipe
 from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
-from edgenas.rollout.sqlite_store import SqliteStore
 from edgenas.rollout.state import Course, RolloutState
 from edgenas.rollout.store import load
 from edgenas.rollout.waves import WaveRule
@@ -74,16 +74,16 @@ class Site:
             for device_id in GROUPS
         ]
         self.daemons = cleanup.enter_context(LocalFleet(specs))
-        self.store = SqliteStore(self.run / "rollouts.sqlite")
-        cleanup.callback(self.store.close)
+        self.journal = FleetJournal(self.run / "fleet.sqlite")
+        cleanup.callback(self.journal.close)
+        self.store = JournalStore(self.journal.rollouts)
 
     @contextlib.contextmanager
     def host(self) -> Iterator[FleetHost]:
-        with contextlib.closing(FleetJournal(self.run / "fleet.sqlite")) as journal:
-            link, shelf = MqttLink(self.url, f"host-{FLEET}"), BlobShelf(self.run / "shelf")
-            with FleetHost(link, FLEET, shelf, journal) as host:
-                self.daemons.wait_online(host, WAIT_S)
-                yield host
+        link, shelf = MqttLink(self.url, f"host-{FLEET}"), BlobShelf(self.run / "shelf")
+        with FleetHost(link, FLEET, shelf, self.journal) as host:
+            self.daemons.wait_online(host, WAIT_S)
+            yield host
 
     def plan(self, models: dict[str, bytes]) -> Plan:
         """A canary, then the other one."""
@@ -218,5 +218,4 @@ def check_trail(site: Site, plan: Plan) -> None:
         assert evidence.golden_lsb == 0
         assert evidence.ratio is not None  # against the model that ran before
         assert evidence.peak_bytes is not None
-    with contextlib.closing(FleetJournal(site.run / "fleet.sqlite")) as journal:
-        assert journal.deployments.open_deployments() == []
+    assert site.journal.deployments.open_deployments() == []

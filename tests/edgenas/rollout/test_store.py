@@ -1,13 +1,17 @@
-"""One suite for every store of rollouts: the twin in memory and the file."""
+"""One suite for every store of rollouts: the twin in memory and the fleet's database."""
 
 import contextlib
-import sqlite3
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edgenas.fleet.audit import check_chain
+from edgenas.fleet.errors import FleetJournalError
+from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.rollout_log import RolloutLog, opened
 from edgenas.rollout.asking import Verb, ask
 from edgenas.rollout.errors import RolloutStoreError
 from edgenas.rollout.events import (
@@ -24,11 +28,12 @@ from edgenas.rollout.events import (
     read_event,
 )
 from edgenas.rollout.evidence import Evidence
+from edgenas.rollout.journal_store import JournalStore
 from edgenas.rollout.plan import LATER_GATE, Member
-from edgenas.rollout.sqlite_store import SqliteStore
 from edgenas.rollout.state import replay
 from edgenas.rollout.store import MemoryStore, RolloutStore, load
 from edgenas.rollout.verbs import pause
+from tests.databases import POSTGRES, place
 from tests.edgenas.rollout.sim import plan_of
 
 ID = "1" * 32
@@ -44,13 +49,13 @@ EVENTS: list[Event] = [
 ]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "journal"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RolloutStore]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    with contextlib.closing(SqliteStore(tmp_path / "deep" / "rollouts.sqlite")) as opened:
-        yield opened
+    with contextlib.closing(FleetJournal(place(tmp_path / "deep" / "fleet.sqlite"))) as journal:
+        yield JournalStore(journal.rollouts)
 
 
 def test_plans_and_events_come_back_as_they_went_in(store: RolloutStore) -> None:
@@ -105,33 +110,70 @@ def saying(event: Event) -> Verb:
     return lambda _: [event]
 
 
-def test_a_file_is_shared_by_processes_and_outlives_them(tmp_path: Path) -> None:
-    path = tmp_path / "rollouts.sqlite"
-    with (
-        contextlib.closing(SqliteStore(path)) as one,
-        contextlib.closing(SqliteStore(path)) as other,
-    ):
-        one.add(PLAN)
-        one.append(ID, 0, EVENTS[:1], 1)
-        ask(other, ID, lambda state: pause(state, "op"), 2)
-        assert not one.append(ID, 1, EVENTS[1:2], 3)
-    with contextlib.closing(SqliteStore(path)) as again:
-        assert load(again, ID).status == "PAUSED"
+def test_operators_and_the_driver_share_one_journal(tmp_path: Path) -> None:
+    where = place(tmp_path / "fleet.sqlite")
+    with contextlib.closing(FleetJournal(where, who="anna@desk")) as journal:
+        driver = JournalStore(journal.rollouts)
+        driver.add(PLAN)
+        driver.append(ID, 0, EVENTS[:1], 1)
+        with opened(where, "bert@phone") as log:
+            ask(JournalStore(log), ID, lambda state: pause(state, "bert@phone"), 2)
+        assert not driver.append(ID, 1, EVENTS[1:2], 3)
+        told = [(e.who, e.action, e.subject) for e in journal.audit.entries()]
+    with opened(where) as log:
+        assert load(JournalStore(log), ID).status == "PAUSED"
+        with pytest.raises(RolloutStoreError, match="take a change"):
+            JournalStore(log).append(ID, 2, EVENTS[1:2], 3)
+    assert told == [
+        ("anna@desk", "rollout.planned", ID),
+        ("anna@desk", "rollout.started", ID),
+        ("bert@phone", "rollout.paused", ID),
+    ]
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
-    path = tmp_path / "rollouts.sqlite"
-    path.write_text("no database at all, just some text that is long enough to be looked at" * 9)
-    with pytest.raises(RolloutStoreError, match="rollouts in"):
-        SqliteStore(path)
-    newer = tmp_path / "newer.sqlite"
-    SqliteStore(newer).close()
-    with contextlib.closing(sqlite3.connect(newer)) as connection:
-        connection.execute("PRAGMA user_version=99")
-    with pytest.raises(RolloutStoreError, match="version 1"):
-        SqliteStore(newer)
-    with pytest.raises(RolloutStoreError, match="rollouts in"):
-        SqliteStore(tmp_path)
+def test_what_was_asked_and_decided_is_in_the_audit_log_and_nothing_else(tmp_path: Path) -> None:
+    """Wishes are in it by themselves, and what devices say is nobody's action."""
+    with contextlib.closing(FleetJournal(place(tmp_path / "f.sqlite"), who="op@desk")) as journal:
+        store = JournalStore(journal.rollouts)
+        store.add(PLAN)
+        store.append(ID, 0, EVENTS, 10)
+        assert not store.append(ID, 0, EVENTS, 11)  # too late: leaves no entry either
+        entries = list(journal.audit.entries())
+    assert check_chain(entries).sound
+    assert [(entry.action, entry.who) for entry in entries[1:]] == [
+        ("rollout.started", "op@desk"),
+        ("rollout.paused", "host for op@desk"),  # a gate did
+        ("rollout.resumed", "op@desk"),
+        ("rollout.joined", "host for op@desk"),
+    ]
+    assert json.loads(entries[3].detail)["note"] == "why"
+    assert json.loads(entries[0].detail)["waves"] == {"w": 1}
+
+
+def test_an_event_that_cannot_be_told_in_the_audit_log_does_not_happen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise FleetJournalError("the disk is full")
+
+    with contextlib.closing(FleetJournal(place(tmp_path / "fleet.sqlite"))) as journal:
+        store = JournalStore(journal.rollouts)
+        store.add(PLAN)
+        monkeypatch.setattr(RolloutLog, "_note", refuse)
+        with pytest.raises(RolloutStoreError, match="disk is full"):
+            store.append(ID, 0, EVENTS[:1], 1)
+        assert store.events(ID) == []
+
+
+@pytest.mark.skipif(POSTGRES is not None, reason="about files")
+def test_a_journal_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    for who in ("", "op@desk"):
+        with (
+            pytest.raises(FleetJournalError, match="edgenas rollout plan"),
+            opened(tmp_path / "none.sqlite", who),
+        ):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

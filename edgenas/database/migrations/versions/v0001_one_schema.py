@@ -149,17 +149,13 @@ Table(
 # --- rollouts --------------------------------------------------------------------------------
 
 Table(
-    *("rollouts", _TABLES, _text("rollout_id", key=True), _text("slot"), _text("plan"), _at()),
+    *("rollouts", _TABLES, _position(), _text("rollout_id"), _text("slot"), _text("plan"), _at()),
+    UniqueConstraint("rollout_id"),
 )
-# A state is a row of its own: whoever adds revision n+1 first has made the change.
+# Whoever adds the next position of a rollout first has decided what happens to it.
 Table(
-    *("rollout_states", _TABLES, _text("rollout_id", key=True), _integer("rev", key=True)),
-    *(_text("state"), _text("body"), _at()),
-)
-Table(
-    *("rollout_devices", _TABLES, _text("rollout_id", key=True), _text("device_id", key=True)),
-    *(_integer("attempt", key=True), _integer("wave"), _text("deployment_id"), _at()),
-    UniqueConstraint("deployment_id"),
+    *("rollout_events", _TABLES, _text("rollout_id", key=True), _integer("position", key=True)),
+    *(_integer("at_ms"), _text("kind"), _text("body"), _at()),
 )
 
 # --- studies ---------------------------------------------------------------------------------
