@@ -7,6 +7,7 @@ goes wrong on a device or in a candidate is not an exception but a value with a 
     EdgenasError
     |-- space.ArchError                an architecture or a choice that is not in its space
     |-- broker.*                       a local broker that cannot be started
+    |-- site.SiteError                an authority, a broker's folder or mosquitto itself
     |-- data.*                         a data set that is missing or damaged
     |-- model.*, train.*               training that cannot start or has diverged
     |-- database.DatabaseError         the address of a database, or a driver that is missing

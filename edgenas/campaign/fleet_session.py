@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from edgenas.broker.thread import BrokerThread
 from edgenas.campaign.rundir import RunDir
@@ -12,6 +13,7 @@ from edgenas.database.address import Where
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.shelf import BlobShelf
+from edgenas.site.access import SiteAccess
 from firmware_bridge.wire.mqtt import MqttLink
 
 FLEET = "edgenas"
@@ -29,7 +31,11 @@ def broker_at(url: str | None) -> Iterator[str]:
 
 @contextmanager
 def fleet_host(
-    run: RunDir, url: str, fleet: str, database: Where | None = None
+    run: RunDir,
+    url: str,
+    fleet: str,
+    database: Where | None = None,
+    tls: Path | None = None,
 ) -> Iterator[FleetHost]:
     """The host's end of a fleet, with the run folder's shelf and journal.
 
@@ -38,12 +44,15 @@ def fleet_host(
         url: where the broker is.
         fleet: name of the fleet.
         database: a journal elsewhere, instead of the run folder's.
+        tls: folder with the certificates to answer the broker with; see `edgenas.site.access`.
 
     Raises:
         BrokerUnreachableError: nobody answers at `url`.
+        SiteError: `tls` is no such folder.
     """
+    access = None if tls is None else SiteAccess(tls)
     run.path.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(contextlib.closing(FleetJournal(database or run.fleet)))
-        link = MqttLink(url, f"host-{fleet}")
+        link = MqttLink(url, f"host-{fleet}", tls=None if access is None else access.host())
         yield stack.enter_context(FleetHost(link, fleet, BlobShelf(run.shelf), journal))

@@ -137,7 +137,7 @@ def _plan(args: argparse.Namespace) -> int:
     with (
         workbench(folder) as bench,
         contextlib.closing(SqliteStore(folder.rollouts)) as store,
-        fleet_host(folder, args.broker, args.fleet) as host,
+        fleet_host(folder, args.broker, args.fleet, tls=args.tls) as host,
     ):
         time.sleep(args.wait)  # retained births arrive at once, answers a little later
         plan = plan_rollout(bench, host, store, setups, picks, recipe, profiles)
@@ -172,7 +172,7 @@ def _start(args: argparse.Namespace) -> int:
     folder, clock = RunDir(args.folder), SystemClock()
     with (
         contextlib.closing(SqliteStore(folder.rollouts)) as store,
-        fleet_host(folder, args.broker, args.fleet) as host,
+        fleet_host(folder, args.broker, args.fleet, tls=args.tls) as host,
     ):
         rollout_id = find(store, args.rollout)
         state = load(store, rollout_id)
