@@ -158,6 +158,33 @@ class SiteFolder:
             ) from error
         return Prepared(new, tuple(issued), running.reload(self.broker))
 
+    def enrolment_server(self, now: datetime) -> tuple[bytes, bytes]:
+        """Certificate and key (PEM) of the enrolment server; the same as long as they last.
+
+        A token holds the digest of the certificate, so that one outlives a restart of the server.
+        """
+        certificate = self._ca / "enrolment.pem"
+        with self._locked():
+            if not _is_fresh(certificate, now):
+                pem, key = authority.self_signed(self.settings.names, now, SERVER_DAYS)
+                files.replace(certificate.with_suffix(".key"), key, files.SECRET)
+                files.replace(certificate, pem)
+            return certificate.read_bytes(), certificate.with_suffix(".key").read_bytes()
+
+    @contextlib.contextmanager
+    def sole_server(self) -> Iterator[bool]:
+        """Whether nobody else serves enrolment here; nobody else does, for as long as it lasts."""
+        descriptor = os.open(self._ca / "serving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(descriptor)
+
     def revoke(self, name: str, serials: Sequence[str], now: datetime) -> bool:
         """Shut certificates out, and their bearer if it is connected now; may be repeated.
 
