@@ -166,12 +166,17 @@ def known_views(journal: FleetJournal) -> list[DeviceView]:
     from edgenas.fleet.clock import SystemClock
     from edgenas.fleet.device_view import DeviceView
     from edgenas.fleet.presence import Phase
-    from edgenas.fleet.roster import Roster
+    from edgenas.fleet.roster import FORGOTTEN, Roster
     from edgenas.fleet.timers import HostTimers
 
     seen = {view.device_id: view for view in Roster(journal, SystemClock(), HostTimers()).views()}
-    enrolled = {known.device_id for known in journal.enrolments.certificates() if not known.revoked}
-    for device_id in enrolled - seen.keys():
+    notes = {each.device_id: each.note for each in journal.devices.sightings()}
+    enrolled = [
+        known.device_id
+        for known in journal.enrolments.certificates()
+        if not known.revoked or notes.get(known.device_id) != FORGOTTEN
+    ]
+    for device_id in set(enrolled) - seen.keys():
         seen[device_id] = DeviceView(device_id, Phase.UNKNOWN, False, None, None, None)
     return [seen[device_id] for device_id in sorted(seen)]
 
@@ -215,7 +220,7 @@ def _plain(
     from edgenas.fleet.profiles import profile_of
 
     facts = view.facts
-    valid = [k for k in journal.enrolments.certificates(view.device_id) if not k.revoked]
+    given = journal.enrolments.certificates(view.device_id)
     notes = [each.note for each in journal.devices.sightings(view.device_id)]
     return {
         "id": view.device_id,
@@ -226,7 +231,7 @@ def _plain(
         "runtime": None if facts is None else facts.fingerprint.get("runtime"),
         "measures": None if facts is None else facts.measure,
         "tags": sorted(labels.of(view.device_id)),
-        "certificate": None if not valid else _until(valid[-1]),
+        "certificate": _in_force(given),
         "fingerprint": {} if facts is None else dict(facts.fingerprint),
     }
 
@@ -237,9 +242,13 @@ def _last(notes: list[str]) -> str:
     )
 
 
-def _until(known: Known) -> str:
+def _in_force(given: list[Known]) -> str | None:
     from datetime import UTC, datetime
 
+    valid = [known for known in given if not known.revoked]
+    if not valid:
+        return "revoked" if given else None
+    known = max(valid, key=lambda each: each.ends_ms)
     return f"until {datetime.fromtimestamp(known.ends_ms / 1000, UTC):%Y-%m-%d}"
 
 
