@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 PEER_S = 10.0
 PEERS_CAP = 32
-LOOK_S = 1.0
+LOOK_S, STOP_LOOK_S = 1.0, 0.1
 LINGER_S = 15.0  # a board whose answer was lost comes back within that time
 
 Answer = Callable[[EnrolRequest], EnrolReply]
@@ -72,7 +72,9 @@ class EnrolmentServer:
                 f"{error}; name another --listen"
             ) from error
         self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, name="enrolment")
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(STOP_LOOK_S,), name="enrolment"
+        )
         self._thread.start()
 
     def __enter__(self) -> EnrolmentServer:
@@ -87,14 +89,16 @@ class EnrolmentServer:
         self._server.server_close()
         self._thread.join()
 
-    def run_while(self, is_open: Callable[[], bool], linger_s: float = LINGER_S) -> None:
+    def run_while(self, is_open: Callable[[], bool], linger_s: float | None = None) -> None:
         """Stay until nobody is invited any more, and a little longer."""
+        linger_s = LINGER_S if linger_s is None else linger_s
         open_s = time.monotonic()
         while True:
             with self._server.asking:
-                if is_open():
-                    open_s = time.monotonic()
-            if time.monotonic() >= open_s + linger_s:
+                still = is_open()
+            if still:
+                open_s = time.monotonic()
+            elif time.monotonic() >= open_s + linger_s:
                 return
             time.sleep(LOOK_S)
 
