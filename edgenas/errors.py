@@ -7,6 +7,7 @@ goes wrong on a device or in a candidate is not an exception but a value with a 
     EdgenasError
     |-- space.ArchError                an architecture or a choice that is not in its space
     |-- broker.*                       a local broker that cannot be started
+    |-- site.SiteError                an authority, a broker's folder or mosquitto itself
     |-- data.*                         a data set that is missing or damaged
     |-- model.*, train.*               training that cannot start or has diverged
     |-- database.DatabaseError         the address of a database, or a driver that is missing
@@ -20,6 +21,8 @@ goes wrong on a device or in a candidate is not an exception but a value with a 
         |-- DevicesMissingError        devices did not come online in time
         |-- FleetStoppedError          the host part has stopped and cannot go on
         |-- ReleaseError               a release that cannot be built, or that names missing files
+        |-- EnrolmentRefusedError      an invitation or a decision that cannot be carried out
+        |-- SelectorError              a selector of devices that cannot be read
         |-- KeyFileError               a signing or verify key that cannot be read or written
         `-- LocalDeviceError           a local device process that does not live
 

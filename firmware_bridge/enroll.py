@@ -1,5 +1,7 @@
 """`edgenas-device enroll`: writes this board's settings, after trying them out on the broker.
 
+With a token everything comes from the host that invited the board; else from the options.
+
 Everything is checked before anything is written; the settings file comes last and in one step, so
 that a power cut leaves the board enrolled as before or as asked. Settings that are there already
 are kept unless --force is given. Leaves taking it back to `leave`, and examining the board to
@@ -31,6 +33,7 @@ from firmware_bridge.enroll_settings import (
     read_environment,
     read_serial,
 )
+from firmware_bridge.enroll_token import STATE_DIR, settings_by_token
 from firmware_bridge.store.durable import replace_file
 from firmware_bridge.wire.broker_url import parse_broker_url
 from firmware_bridge.wire.errors import BridgeError, InvalidValueError, StoreError
@@ -66,7 +69,12 @@ class Enrolment:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `edgenas-device enroll`."""
     add = parser.add_argument
-    add("--broker", required=True, metavar="URL", help="mqtt://host:port or mqtts://host:port")
+    add("token", nargs="?", help="what `edgenas fleet invite` printed, or - to read it from stdin")
+    add("--wait", type=_seconds, default=0.0, metavar="TIME", help="with a token: stay this long, "
+        "such as 90s or 1h, if a person has to decide")  # fmt: skip
+    add("--state-dir", type=Path, default=STATE_DIR, help="with a token: the daemon's directory, "
+        f"whose `keys` gets private key and certificate (default: {STATE_DIR})")  # fmt: skip
+    add("--broker", metavar="URL", help="without a token: mqtt://host:port or mqtts://host:port")
     add("--fleet", default="edgenas", help="fleet name (default: edgenas)")
     add("--id", dest="device_id", help="device id (default: the host name, with the serial number)")
     add("--profile", default="generic", help="board profile (default: the host matches one)")
@@ -85,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(handlers=[logging.NullHandler()])  # the findings say it once
     arguments.config_dir = arguments.config_dir.absolute()
     try:
-        enrolment = plan(arguments)
+        _check_asked(arguments)
+        enrolment = plan_online(arguments) if arguments.token else plan(arguments)
         text = _text_to_write(arguments, enrolment)
         if not arguments.no_check and not _broker_will_do(arguments, enrolment.settings):
             return FAILED
@@ -129,6 +138,42 @@ def plan(arguments: argparse.Namespace) -> Enrolment:
     settings.update({name: str(copy) for name, (_, copy) in named.items()})
     _check_as_the_daemon_would(settings)
     return Enrolment(settings, {**keys, **{copy: _read(given) for given, copy in named.values()}})
+
+
+def plan_online(arguments: argparse.Namespace) -> Enrolment:
+    """Everything that enrolment writes, as the host that gave the token says.
+
+    Raises:
+        InvalidValueError: The token is none, or the host sent a value that breaks its rule.
+        EnrolmentError: There is no such server, or it does not let this board in.
+        StoreError: A file cannot be written, or the board is enrolled already.
+    """
+    if read_settings_file(arguments.config_dir) is not None and not arguments.force:
+        raise StoreError(
+            f"expected a board that is not enrolled, got {arguments.config_dir / SETTINGS_NAME}; "
+            "run `edgenas-device leave` first, or replace the settings with --force"
+        )
+    settings = settings_by_token(arguments, GROUP)
+    arguments.broker = settings["EDGENAS_BROKER"]
+    for name in ("ca", "cert", "key"):
+        setattr(arguments, f"tls_{name}", Path(settings[f"EDGENAS_TLS_{name.upper()}"]))
+    _check_tls(arguments)
+    _check_as_the_daemon_would(settings)
+    return Enrolment(settings, {})
+
+
+def _check_asked(arguments: argparse.Namespace) -> None:
+    if bool(arguments.token) == bool(arguments.broker):
+        raise InvalidValueError("enroll", "a token, or --broker", "both or neither")
+    told = (*(arguments.keys or ()), arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
+    if arguments.token and any(told):
+        raise InvalidValueError("enroll", "no key or TLS file beside a token", "some")
+
+
+def _seconds(text: str) -> float:
+    """A time such as 90s or 1h; a type of argparse, which words the error."""
+    factor = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
+    return float(text[:-1]) * factor if factor else float(text)
 
 
 def _key_place(folder: Path, given: Path) -> Path:

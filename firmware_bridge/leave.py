@@ -15,12 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from firmware_bridge.agent.assembly import hold_state_directory
-from firmware_bridge.enroll import CONFIG_DIR, MISUSED, SETTINGS_NAME, read_settings_file
+from firmware_bridge.enroll import (
+    CONFIG_DIR,
+    MISUSED,
+    SETTINGS_NAME,
+    read_settings_file,
+)
+from firmware_bridge.enroll_online import KEY_FOLDER
+from firmware_bridge.enroll_token import STATE_DIR
 from firmware_bridge.store.durable import sync_directory
 from firmware_bridge.store.journal import JOURNAL_NAME
 from firmware_bridge.wire.errors import BridgeError, StoreError
 
-STATE_DIR = Path("/var/lib/edgenas")
 _WRITTEN_BY_ENROLL = ("keys", "tls")
 
 
@@ -38,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings = read_settings_file(arguments.config_dir)
         with _daemon_kept_out(arguments.state_dir):
             forget_settings(arguments.config_dir)
+            forget_identity(arguments.state_dir)
             if arguments.erase_state:
                 erase_state(arguments.state_dir)
     except BridgeError as error:
@@ -49,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(
         f"{settings.get('EDGENAS_ID', 'this board')} has left {settings.get('EDGENAS_FLEET', '')}"
     )
-    print("the host still lists it, as offline, until it is told to forget it")
+    print("the host still lists it, as offline: `edgenas fleet revoke ID`, then `forget ID`")
     return 0
 
 
@@ -67,6 +74,18 @@ def forget_settings(folder: Path) -> None:
             _delete_tree(folder / name)
     except OSError as error:
         raise StoreError(f"expected to delete below {folder}, got: {error}; use sudo") from error
+
+
+def forget_identity(state_dir: Path) -> None:
+    """Delete private key and certificate, which enrolment by token keeps in the state directory.
+
+    Raises:
+        StoreError: They cannot be deleted.
+    """
+    try:
+        _delete_tree(state_dir / KEY_FOLDER)
+    except OSError as error:
+        raise StoreError(f"expected to delete below {state_dir}, got: {error}; use sudo") from error
 
 
 def erase_state(folder: Path) -> None:

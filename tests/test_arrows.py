@@ -22,6 +22,7 @@ ARROWS: dict[str, set[str]] = {
     "edgenas.errors": set(),
     "edgenas.space": {"edgenas.errors"},
     "edgenas.broker": {"edgenas.errors"},
+    "edgenas.site": {"edgenas.errors", "firmware_bridge.wire"},
     "edgenas.data": {"edgenas.errors"},
     "edgenas.model": {"edgenas.errors", "edgenas.space"},
     "edgenas.train": {"edgenas.errors", "edgenas.space", "edgenas.model"},
@@ -35,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
         "firmware_bridge.wire",
     },
     "edgenas.fleet": {
-        *("edgenas.errors", "edgenas.database"),
+        *("edgenas.errors", "edgenas.database", "edgenas.site"),
         *("firmware_bridge.wire", "device_profiles"),
     },
     "edgenas.rollout": {"edgenas.errors", "edgenas.fleet", "firmware_bridge.wire"},
@@ -43,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
     "edgenas.campaign": {
         *("edgenas.errors", "edgenas.space", "edgenas.model", "edgenas.train", "edgenas.export"),
         *("edgenas.search", "edgenas.data", "edgenas.fleet", "edgenas.broker", "edgenas.report"),
-        *("edgenas.rollout", "edgenas.database"),
+        *("edgenas.rollout", "edgenas.database", "edgenas.site"),
         *("firmware_bridge", "firmware_bridge.wire", "firmware_bridge.runtimes"),
         "device_profiles",
     },
@@ -57,7 +58,10 @@ ARROWS["firmware_bridge"] |= {"firmware_bridge.runtimes"}
 # Where each package from outside may be imported; a module or a whole part.
 SITES: dict[str, set[str]] = {
     "paho": {"firmware_bridge.wire.mqtt"},
-    "cryptography": {"firmware_bridge.wire.signing"},
+    "cryptography": {
+        *("firmware_bridge.wire.signing", "firmware_bridge.certificates"),
+        "edgenas.site.authority",
+    },
     "tflite_runtime": {"firmware_bridge.runtimes.installed"},
     "ai_edge_litert": {"firmware_bridge.runtimes.installed", "edgenas.export"},
     "onnxruntime": {"firmware_bridge.runtimes.installed"},
@@ -75,7 +79,7 @@ SITES: dict[str, set[str]] = {
         *("edgenas.database", "edgenas.search.study", "edgenas.fleet.journal"),
         *("edgenas.fleet.workers", "edgenas.fleet.audit_log", "edgenas.fleet.device_log"),
         *("edgenas.fleet.job_log", "edgenas.fleet.deployment_log", "edgenas.fleet.release_log"),
-        "edgenas.fleet.rollout_log",
+        *("edgenas.fleet.rollout_log", "edgenas.fleet.label_log", "edgenas.fleet.enrolment_log"),
     },
     "alembic": {"edgenas.database.migrate", "edgenas.database.migrations"},
     "rich": {"edgenas.report.terminal", "edgenas.cli"},
@@ -91,6 +95,7 @@ LATE_IMPORTS: dict[str, str] = {
     "firmware_bridge.runtimes.installed": "the runtime is chosen when a child process asks for one",
     "edgenas.database.migrate": "a database that is up to date needs no migration tool",
     "firmware_bridge.wire.signing": "an idle daemon has no signature to check",
+    "firmware_bridge.certificates": "an idle daemon has no certificate to renew",
     "edgenas.search.inner": "a command that only reads a study needs no optimiser",
     "edgenas.search.regressors": "a command that only reads a study needs no learning library",
     "edgenas.cli": "a command loads only what it runs",
@@ -158,7 +163,7 @@ def test_packages_from_outside_are_imported_at_their_site_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["fleet", "rollout", "search", "data", "report", "broker", "space"]
+    "part", ["fleet", "rollout", "search", "data", "report", "broker", "site", "space"]
 )
 def test_parts_that_never_see_torch_cannot_reach_it(part: str) -> None:
     start = [name for name in modules() if _matches(name, f"edgenas.{part}")]

@@ -30,8 +30,8 @@ class NotLoopbackError(BrokerError):
         super().__init__(
             f"expected a loopback address (127.0.0.1, ::1 or localhost), got {host!r} ({found}): "
             "the embedded broker has neither TLS nor passwords nor access rules, so anyone who "
-            "could reach it could run jobs on every device; for real devices install mosquitto "
-            "and point edgenas at it"
+            "could reach it could run jobs on every device; for real devices run mosquitto: "
+            "`edgenas broker init`, then `edgenas broker run`"
         )
 
 

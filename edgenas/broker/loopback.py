@@ -1,12 +1,14 @@
 """Decides whether an address is safe for a broker without TLS, passwords and access rules.
 
+Any other address needs a word of its own from whoever starts it.
+
 Opening the socket is left to `server`.
 """
 
 import ipaddress
 import socket
 
-from edgenas.broker.errors import NotLoopbackError
+from edgenas.broker.errors import BrokerStartError, NotLoopbackError
 
 
 def loopback_address(host: str) -> str:
@@ -26,6 +28,21 @@ def loopback_address(host: str) -> str:
         if not ipaddress.ip_address(address.partition("%")[0]).is_loopback:
             raise NotLoopbackError(host, f"that is {address}")
     return next((address for address in addresses if ":" not in address), addresses[0])
+
+
+def open_address(host: str) -> str:
+    """The numeric address `host` stands for, whichever it is; everything, for an empty host.
+
+    Raises:
+        BrokerStartError: it does not resolve.
+    """
+    try:
+        found = socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise BrokerStartError(f"expected an address of this machine, got {host!r}: {error}") from (
+            error
+        )
+    return str(found[0][4][0])
 
 
 def broker_url(address: str, port: int) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 
 from edgenas.broker.connection import Connection
 from edgenas.broker.errors import BrokerStartError
-from edgenas.broker.loopback import broker_url, loopback_address
+from edgenas.broker.loopback import broker_url, loopback_address, open_address
 from edgenas.broker.router import Router
 from edgenas.broker.settings import BrokerSettings
 
@@ -37,14 +37,14 @@ class BrokerServer:
         self.port = 0
         self.url = ""
 
-    async def start(self, host: str, port: int) -> None:
-        """Binds and listens; port 0 picks a free one.
+    async def start(self, host: str, port: int, *, open_to_network: bool = False) -> None:
+        """Binds and listens; port 0 picks a free one, `open_to_network` allows any address.
 
         Raises:
             NotLoopbackError: `host` is not loopback.
             BrokerStartError: the port cannot be bound.
         """
-        address = loopback_address(host)
+        address = open_address(host) if open_to_network else loopback_address(host)
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(self._accept, address, port, backlog=_BACKLOG)
@@ -55,7 +55,10 @@ class BrokerServer:
             ) from error
         self.port = int(self._server.sockets[0].getsockname()[1])
         self.url = broker_url(address, self.port)
-        _LOG.info("embedded broker listens on %s (loopback only)", self.url)
+        if open_to_network:
+            _LOG.warning("embedded broker on %s: whoever reaches it commands all devices", self.url)
+        else:
+            _LOG.info("embedded broker listens on %s (loopback only)", self.url)
 
     async def stop(self) -> None:
         """Stops listening and disconnects everybody, at the latest after a grace time."""
@@ -90,6 +93,8 @@ async def run_until(
     port: int,
     settings: BrokerSettings,
     listening: Callable[[BrokerServer], None],
+    *,
+    open_to_network: bool = False,
 ) -> None:
     """Runs a broker: calls `listening` once it does, ends when `stopped()` returns.
 
@@ -98,7 +103,7 @@ async def run_until(
         BrokerStartError: the port cannot be bound.
     """
     server = BrokerServer(settings)
-    await server.start(host, port)
+    await server.start(host, port, open_to_network=open_to_network)
     try:
         listening(server)
         await stopped()
@@ -112,6 +117,7 @@ def serve(
     *,
     port_file: Path | None = None,
     settings: BrokerSettings | None = None,
+    open_to_network: bool = False,
 ) -> None:
     """Runs a broker in this thread, which must be the main one, until SIGTERM or SIGINT.
 
@@ -120,15 +126,18 @@ def serve(
         port: TCP port; 0 picks a free one.
         port_file: gets the port in decimal, whole or not at all, once the broker listens.
         settings: limits; the defaults if None.
+        open_to_network: allow any address, though nothing is protected there.
 
     Raises:
         NotLoopbackError: `host` is not loopback.
         BrokerStartError: the port cannot be bound.
     """
-    asyncio.run(_serve(host, port, port_file, settings or BrokerSettings()))
+    asyncio.run(_serve(host, port, port_file, settings or BrokerSettings(), open_to_network))
 
 
-async def _serve(host: str, port: int, port_file: Path | None, settings: BrokerSettings) -> None:
+async def _serve(
+    host: str, port: int, port_file: Path | None, settings: BrokerSettings, open_to_network: bool
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -138,7 +147,7 @@ async def _serve(host: str, port: int, port_file: Path | None, settings: BrokerS
         if port_file is not None:
             _write_port(port_file, server.port)
 
-    await run_until(stop.wait, host, port, settings, listening)
+    await run_until(stop.wait, host, port, settings, listening, open_to_network=open_to_network)
 
 
 def _write_port(path: Path, port: int) -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from edgenas.broker.thread import BrokerThread
 from edgenas.campaign.rundir import RunDir
 from edgenas.database.address import Where
+from edgenas.fleet.enrolment_desk import EnrolmentDesk
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.shelf import BlobShelf
+from edgenas.site.access import SiteAccess
 from firmware_bridge.wire.mqtt import MqttLink
+from firmware_bridge.wire.values import new_id
 
 FLEET = "edgenas"
+CONNECT_S = 10.0
 
 
 @contextmanager
@@ -28,8 +33,30 @@ def broker_at(url: str | None) -> Iterator[str]:
 
 
 @contextmanager
+def short_link(url: str, tls: Path | None = None) -> Iterator[MqttLink]:
+    """A connection as the host for a few messages; a host that is connected is pushed off.
+
+    Raises:
+        BrokerUnreachableError: nobody answers at `url`.
+        SiteError: `tls` is no folder with certificates.
+    """
+    context = None if tls is None else SiteAccess(tls).host()
+    link = MqttLink(url, f"host-{new_id()}", session_expiry_s=0, tls=context)
+    link.open(lambda _: None)
+    try:
+        link.wait_connected(CONNECT_S)
+        yield link
+    finally:
+        link.close()
+
+
+@contextmanager
 def fleet_host(
-    run: RunDir, url: str, fleet: str, database: Where | None = None
+    run: RunDir,
+    url: str,
+    fleet: str,
+    database: Where | None = None,
+    tls: Path | None = None,
 ) -> Iterator[FleetHost]:
     """The host's end of a fleet, with the run folder's shelf and journal.
 
@@ -38,12 +65,19 @@ def fleet_host(
         url: where the broker is.
         fleet: name of the fleet.
         database: a journal elsewhere, instead of the run folder's.
+        tls: folder with the certificates to answer the broker with; see `edgenas.site.access`.
 
     Raises:
         BrokerUnreachableError: nobody answers at `url`.
+        SiteError: `tls` is no such folder.
     """
+    access = None if tls is None else SiteAccess(tls)
     run.path.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(contextlib.closing(FleetJournal(database or run.fleet)))
-        link = MqttLink(url, f"host-{fleet}")
-        yield stack.enter_context(FleetHost(link, fleet, BlobShelf(run.shelf), journal))
+        link = MqttLink(url, f"host-{fleet}", tls=None if access is None else access.host())
+        desk = None
+        if access is not None and access.site is not None:
+            desk = EnrolmentDesk(journal, access.site)
+        shelf = BlobShelf(run.shelf)
+        yield stack.enter_context(FleetHost(link, fleet, shelf, journal, enrolment=desk))

@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
+from pathlib import Path
 
 from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.presence import Phase, Presence, hear
+from edgenas.site.access import SiteAccess
 from firmware_bridge.wire.codec import Envelope, decode
 from firmware_bridge.wire.errors import WireError
 from firmware_bridge.wire.link import LinkEvent, Received
@@ -22,7 +24,7 @@ from firmware_bridge.wire.values import CONTROL_CAP_BYTES, new_id
 CONNECT_S = 10.0
 
 
-def overheard(url: str, fleet: str, listen_s: float) -> list[DeviceView]:
+def overheard(url: str, fleet: str, listen_s: float, tls: Path | None = None) -> list[DeviceView]:
     """What the devices of a fleet have said of themselves, by id.
 
     Only listens, under a name of its own: a campaign that measures at the same time keeps its
@@ -30,10 +32,12 @@ def overheard(url: str, fleet: str, listen_s: float) -> list[DeviceView]:
 
     Raises:
         BrokerUnreachableError: nobody answers at `url`.
+        SiteError: `tls` is no folder with certificates; see `edgenas.site.access`.
     """
     topics = Topics(fleet)
     heard: queue.SimpleQueue[LinkEvent] = queue.SimpleQueue()
-    link = MqttLink(url, f"viewer-{new_id()}", session_expiry_s=0)
+    context = None if tls is None else SiteAccess(tls).viewer()
+    link = MqttLink(url, f"viewer-{new_id()}", session_expiry_s=0, tls=context)
     for family in ("state", "facts"):
         link.subscribe(topics.host_filters()[0].replace("#", f"+/{family}"))
     link.open(heard.put, None)

@@ -60,11 +60,12 @@ def run(args: argparse.Namespace) -> int:
         raise FleetError("expected --run beside --settle: a journal remembers the quarantine")
     profiles = known_profiles(*args.profile_dirs)
     if args.folder is None:
-        views = overheard(args.broker, args.fleet, args.wait)
+        views = overheard(args.broker, args.fleet, args.wait, args.tls)
     else:
         from edgenas.campaign.fleet_session import fleet_host
 
-        with fleet_host(RunDir(args.folder), args.broker, args.fleet, args.database) as host:
+        folder = RunDir(args.folder)
+        with fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host:
             if args.settle is not None:
                 host.settle(args.settle)
             time.sleep(args.wait)  # retained births arrive at once, answers a little later

@@ -31,7 +31,19 @@ def add_broker(parser: argparse.ArgumentParser, *, required: bool) -> None:
         help="mqtt://HOST:PORT or mqtts://HOST:PORT (also from EDGENAS_BROKER)",
     )  # fmt: skip
     parser.add_argument("--fleet", default="edgenas", help="name of the fleet (default: edgenas)")
+    add_tls(parser)
     add_database(parser)
+
+
+def add_tls(parser: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """The certificates to answer a broker with."""
+    named = os.environ.get("EDGENAS_TLS")
+    parser.add_argument(
+        "--tls", metavar="DIR", type=Path, required=required and not named,
+        default=Path(named) if named else None,
+        help="folder that `edgenas broker init` made, or a copy of its `host` (also from "
+        "EDGENAS_TLS)",
+    )  # fmt: skip
 
 
 def add_database(parser: argparse.ArgumentParser) -> None:

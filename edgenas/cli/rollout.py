@@ -148,7 +148,7 @@ def _plan(args: argparse.Namespace) -> int:
     picks, profiles = read_picks(folder), known_profiles(*args.profile_dirs)
     with (
         workbench(folder) as bench,
-        fleet_host(folder, args.broker, args.fleet, args.database) as host,
+        fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host,
     ):
         store = JournalStore(host.rollouts)
         time.sleep(args.wait)  # retained births arrive at once, answers a little later
@@ -181,7 +181,7 @@ def _start(args: argparse.Namespace) -> int:
     from edgenas.rollout.summary import is_over
 
     folder, clock = RunDir(args.folder), SystemClock()
-    with fleet_host(folder, args.broker, args.fleet, args.database) as host:
+    with fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host:
         store = JournalStore(host.rollouts)
         rollout_id = find(store, args.rollout)
         state = load(store, rollout_id)

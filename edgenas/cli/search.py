@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     with (
         Display(Console(stderr=True)) as display,
         workbench(folder) as bench,
-        fleet_host(folder, args.broker, args.fleet, args.database) as host,
+        fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host,
     ):
         if not args.device:
             time.sleep(min(args.wait, 3.0))  # births arrive at once, answers a little later

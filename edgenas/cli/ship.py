@@ -60,7 +60,7 @@ def _ship(args: argparse.Namespace) -> int:
     with (
         Display(Console(stderr=True)) as display,
         workbench(folder) as bench,
-        fleet_host(folder, args.broker, args.fleet, args.database) as host,
+        fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host,
     ):
         host.wait_for_devices([p.device_id for p in picks if p.arch is not None], args.wait)
         shipments = ship_picks(bench, host, setups, picks, display)
@@ -77,7 +77,7 @@ def _go_back(args: argparse.Namespace) -> int:
     folder = RunDir(args.folder)
     known = read_shipments(folder)
     chosen = shipped_to(known, args.device)
-    with fleet_host(folder, args.broker, args.fleet, args.database) as host:
+    with fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host:
         host.wait_for_devices([shipment.device_id for shipment in chosen], args.wait)
         for shipment in chosen:
             known[shipment.device_id] = take_back(host, shipment)

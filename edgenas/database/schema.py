@@ -22,7 +22,7 @@ from sqlalchemy import (
     event,
 )
 
-REVISION = "0001"  # the newest of migrations/versions
+REVISION = "0002"  # the newest of migrations/versions
 
 METADATA = MetaData(
     naming_convention={
@@ -91,6 +91,43 @@ STRAYS = Table(
 SERVED = Table(
     *("served", METADATA, _position(), _text("device_id"), _integer("bytes"), _at()),
     Index(None, "device_id", "wall_ms"),
+)
+
+# --- labels: the newest row of a device and tag, or of a group, counts -------------------------
+
+DEVICE_TAGS = Table(
+    *("device_tags", METADATA, _position(), _text("device_id"), _text("tag")),
+    *(_integer("present"), _at()),
+)
+DEVICE_GROUPS = Table(
+    *("device_groups", METADATA, _position(), _text("name"), _text("selector", null=True), _at()),
+)
+
+# --- enrolment: who may come, who asked, and every certificate ---------------------------------
+
+INVITES = Table(
+    *("invites", METADATA, _text("invite_id", key=True), _text("secret_sha256")),
+    *(_text("fleet"), _text("profile"), _text("mode"), _integer("uses"), _text("serials")),
+    *(_integer("expires_ms"), _at(), UniqueConstraint("secret_sha256")),
+)
+# One key asks once under one invite; asked again, it is told the same.
+ENROLMENTS = Table(
+    *("enrolments", METADATA, _position(), _text("request_id"), _text("invite_id")),
+    *(_text("device_id"), _text("board"), _text("key_sha256"), _text("csr"), _text("facts")),
+    *(_at(), UniqueConstraint("request_id"), UniqueConstraint("invite_id", "key_sha256")),
+)
+# The newest row of a request counts.
+DECISIONS = Table(
+    *("enrolment_decisions", METADATA, _position(), _text("request_id"), _text("decision")),
+    *(_text("why"), _at(), Index(None, "request_id")),
+)
+CERTIFICATES = Table(
+    *("certificates", METADATA, _position(), _text("serial"), _text("device_id")),
+    *(_text("board"), _text("key_sha256"), _text("pem"), _integer("ends_ms"), _at()),
+    *(UniqueConstraint("serial"), Index(None, "device_id")),
+)
+REVOCATIONS = Table(
+    *("revocations", METADATA, _text("serial", key=True), _text("why"), _at()),
 )
 
 # --- artifacts and measuring -----------------------------------------------------------------

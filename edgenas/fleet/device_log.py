@@ -10,6 +10,8 @@ from sqlalchemy import bindparam, func, insert, select
 from edgenas.database.connection import Database, add_once
 from edgenas.database.schema import DEVICES, FACTS, FINGERPRINTS, SERVED, SIGHTINGS, STRAYS
 
+FORGOTTEN = b""  # in the place of facts
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -99,9 +101,16 @@ class DeviceLog:
                 self._database.change(_ADD_FINGERPRINT, values)
             self._database.change(_ADD_FACTS, {**row, "fingerprint": known})
 
+    def forget(self, sighting: Sighting, wall_ms: int) -> None:
+        """Remember that what was known of a device until now counts no longer."""
+        with self._database.transaction():
+            self.add_sighting(sighting, wall_ms)
+            self.add_facts(sighting.device_id, FORGOTTEN, wall_ms)
+
     def latest_facts(self) -> dict[str, bytes]:
-        """The newest encoded facts of every device."""
-        return {row[0]: row[1] for row in self._database.rows(_LATEST_FACTS)}
+        """The newest encoded facts of every device that was not forgotten since."""
+        rows = self._database.rows(_LATEST_FACTS)
+        return {row[0]: row[1] for row in rows if row[1] != FORGOTTEN}
 
     def add_served(self, device_id: str, sent_bytes: int, wall_ms: int) -> None:
         """Remember that a device was sent bytes of candidates."""

@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 from edgenas.fleet.allowance import Allowance
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.deploy_desk import DeployDesk
+from edgenas.fleet.enrolment_desk import EnrolmentDesk
 from edgenas.fleet.errors import FleetStoppedError
 from edgenas.fleet.inbox import Inbox
 from edgenas.fleet.job_desk import JobDesk
@@ -54,6 +55,7 @@ class FleetEngine:
         journal: FleetJournal,
         clock: Clock,
         timers: HostTimers,
+        enrolment: EnrolmentDesk | None = None,
     ) -> None:
         """Take up what the journal holds; nothing is sent before `open`.
 
@@ -67,7 +69,8 @@ class FleetEngine:
         self._sess = journal.count_start(clock.wall_ms()) * _SESS_PER_START
         self._packet_bytes = shelf.chunk_bytes + KIB
         self.changed = threading.Condition()
-        self.desks = _make_desks(Post(link, self._topics), shelf, journal, clock, timers)
+        post = Post(link, self._topics)
+        self.desks = _make_desks(post, shelf, journal, clock, timers, enrolment)
         self.reception = Reception(self._topics, self.desks, self.changed)
         self._journal = journal
         self._clock = clock
@@ -213,7 +216,12 @@ class FleetEngine:
 
 
 def _make_desks(
-    post: Post, shelf: BlobShelf, journal: FleetJournal, clock: Clock, timers: HostTimers
+    post: Post,
+    shelf: BlobShelf,
+    journal: FleetJournal,
+    clock: Clock,
+    timers: HostTimers,
+    enrolment: EnrolmentDesk | None,
 ) -> Desks:
     roster = Roster(journal, clock, timers)
     deployments = DeployDesk(journal, post, roster, clock, timers)
@@ -227,4 +235,5 @@ def _make_desks(
         allowance=Allowance(journal.devices, clock),
         post=post,
         clock=clock,
+        enrolment=enrolment,
     )

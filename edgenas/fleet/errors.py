@@ -24,6 +24,10 @@ class ReleaseError(FleetError):
     """A release that cannot be built, signed or offered."""
 
 
+class EnrolmentRefusedError(FleetError):
+    """An invitation, a request or a revocation that cannot be carried out as it was asked for."""
+
+
 class KeyFileError(FleetError):
     """A key file that cannot be read, written or trusted."""
 

@@ -13,6 +13,7 @@ from edgenas.fleet.clock import Clock, SystemClock
 from edgenas.fleet.deployments import DeploymentOutcome
 from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.engine import FleetEngine
+from edgenas.fleet.enrolment_desk import EnrolmentDesk
 from edgenas.fleet.errors import DevicesMissingError
 from edgenas.fleet.job_reading import Answer
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec, build_job
@@ -46,8 +47,11 @@ class FleetHost:
         journal: FleetJournal,
         clock: Clock | None = None,
         timers: HostTimers | None = None,
+        enrolment: EnrolmentDesk | None = None,
     ) -> None:
         """Take up what the journal holds; nothing is sent before `open`.
+
+        With `enrolment` it renews the certificates of its devices.
 
         Raises:
             FleetJournalError: The journal is about another fleet or cannot be read.
@@ -58,7 +62,8 @@ class FleetHost:
         self.rollouts = journal.rollouts
         self._journal = journal
         self._clock = clock or SystemClock()
-        self._engine = FleetEngine(link, fleet, shelf, journal, self._clock, timers or HostTimers())
+        timers = timers or HostTimers()
+        self._engine = FleetEngine(link, fleet, shelf, journal, self._clock, timers, enrolment)
         self._desks = self._engine.desks
         self._changed = self._engine.changed
         self._handed_out: str | None = None

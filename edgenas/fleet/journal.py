@@ -18,8 +18,10 @@ from edgenas.database.schema import IDENTITY, STARTS
 from edgenas.fleet.audit_log import AuditLog
 from edgenas.fleet.deployment_log import DeploymentLog
 from edgenas.fleet.device_log import DeviceLog
+from edgenas.fleet.enrolment_log import EnrolmentLog
 from edgenas.fleet.errors import FleetJournalError
 from edgenas.fleet.job_log import JobLog
+from edgenas.fleet.label_log import LabelLog
 from edgenas.fleet.release_log import ReleaseLog
 from edgenas.fleet.rollout_log import RolloutLog
 from edgenas.fleet.workers import Workers
@@ -41,6 +43,8 @@ class FleetJournal:
         workers: The processes that have it open.
         audit: Who did what to the fleet, and when.
         devices: Sightings, facts and stray answers.
+        labels: Tags and groups.
+        enrolments: Invitations, requests and certificates.
         jobs: Measuring jobs and their answers.
         releases: Signed releases.
         rollouts: Plans of rollouts, and everything that has happened to them.
@@ -68,6 +72,8 @@ class FleetJournal:
             raise
         self.audit = AuditLog(self._database, who)
         self.devices = DeviceLog(self._database)
+        self.labels = LabelLog(self._database, self.audit)
+        self.enrolments = EnrolmentLog(self._database)
         self.jobs = JobLog(self._database, self.workers)
         self.releases = ReleaseLog(self._database)
         self.rollouts = RolloutLog(self._database, self.audit)
@@ -90,6 +96,20 @@ class FleetJournal:
                 f"expected the journal of fleet {fleet!r} at {self.where}, got that of {known!r}; "
                 "name another journal or another fleet"
             )
+
+    def fleet(self) -> str:
+        """The fleet that this journal is about.
+
+        Raises:
+            FleetJournalError: Nobody has said so yet.
+        """
+        rows = self._database.rows(_GET, {"name": "fleet"})
+        if not rows:
+            raise FleetJournalError(
+                f"expected the journal of a fleet at {self.where}, got one without; name another, "
+                "or begin with `edgenas fleet invite` or `edgenas search`"
+            )
+        return str(rows[0][0])
 
     def identity(self) -> str:
         """The id of this journal, made at its first use (32 hex digits)."""

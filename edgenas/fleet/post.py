@@ -13,6 +13,7 @@ from firmware_bridge.wire.messages import (
     Ack,
     BlobRefused,
     CancelJob,
+    Cert,
     HostState,
     MeasureJob,
     Resync,
@@ -83,6 +84,11 @@ class Post:
         """Ask for state, facts and unacknowledged answers again."""
         topic = self._topics.resync(device_id)
         self._send(topic, encode(Resync()), expiry_s=_RESYNC_EXPIRY_S)
+
+    def cert(self, device_id: str, pem: str) -> None:
+        """Send a device its new certificate."""
+        topic = self._topics.cert(device_id)
+        self._send(topic, encode(Cert(pem=pem)), expiry_s=_ACK_EXPIRY_S)
 
     def wish(self, device_id: str, slot: str, wish: Wish) -> None:
         """Say what a slot should hold (retained)."""

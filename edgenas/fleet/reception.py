@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from edgenas.fleet.allowance import Allowance
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.deploy_desk import DeployDesk
+from edgenas.fleet.enrolment_desk import EnrolmentDesk
 from edgenas.fleet.job_desk import JobDesk
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
@@ -25,6 +26,7 @@ from firmware_bridge.wire.errors import WireError
 from firmware_bridge.wire.link import Received
 from firmware_bridge.wire.messages import (
     BlobRequest,
+    Csr,
     DeployReport,
     Event,
     Facts,
@@ -43,6 +45,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "event": (Event,),
     "result": (Measurement, JobFailed, DeployReport),
     "blob": (BlobRequest,),
+    "csr": (Csr,),
 }
 
 
@@ -59,6 +62,7 @@ class Desks:
     allowance: Allowance
     post: Post
     clock: Clock
+    enrolment: EnrolmentDesk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +181,8 @@ class Reception:
             self._hear_state(device_id, message, boot_id, live=not received.retained)
         elif isinstance(message, Facts):
             self._desks.roster.hear_facts(device_id, message)
+        elif isinstance(message, Csr):
+            self._hear_csr(device_id, message)
         elif isinstance(message, Event):
             self._hear_event(device_id, address.tail[0], message)
         elif isinstance(message, Measurement | JobFailed | DeployReport):
@@ -194,6 +200,20 @@ class Reception:
             new_install = before not in (None, state.install_id)
             self._desks.jobs.born(device_id, new_install=new_install)
             self._desks.deployments.born(device_id)
+
+    def _hear_csr(self, device_id: str, csr: Csr) -> None:
+        enrolment = self._desks.enrolment
+        if enrolment is None:
+            _log.warning(
+                "device %s asks for a new certificate, and the authority is not here; run "
+                "`edgenas fleet serve --tls DIR` where it is",
+                device_id,
+            )
+            return
+        quarantined = self._desks.roster.view(device_id).quarantined
+        pem = enrolment.renew(device_id, csr.pem, quarantined=quarantined)
+        if pem is not None:
+            self._desks.post.cert(device_id, pem)
 
     def _hear_event(self, device_id: str, work_id: str, event: Event) -> None:
         if self._desks.jobs.knows(work_id):

@@ -21,7 +21,7 @@ from firmware_bridge.wire.messages import Facts, State
 from firmware_bridge.wire.values import CONTROL_CAP_BYTES
 
 _log = logging.getLogger(__name__)
-SETTLED = "settled"
+SETTLED, FORGOTTEN = "settled", "forgotten"
 _NOTED = (Change.BIRTH, Change.GONE, Change.QUARANTINED)
 
 
@@ -40,6 +40,9 @@ class Roster:
 
     def _restore(self) -> None:
         for sighting in self._journal.devices.sightings():
+            if sighting.note == FORGOTTEN:
+                self._presence.pop(sighting.device_id, None)
+                continue
             before = self._known(sighting.device_id)
             self._presence[sighting.device_id] = _remembered(before, sighting)
         for device_id, body in self._journal.devices.latest_facts().items():

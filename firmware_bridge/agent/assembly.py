@@ -6,6 +6,7 @@ power cut has left. Leaves running it to `daemon`.
 
 import fcntl
 import os
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -33,6 +34,7 @@ from firmware_bridge.agent.preparing import Instruments, Preparing
 from firmware_bridge.agent.presence import Presence
 from firmware_bridge.agent.pull import Puller
 from firmware_bridge.agent.recovery import needed_digests, recover
+from firmware_bridge.agent.renewal import Renewal
 from firmware_bridge.agent.salvage import open_journal
 from firmware_bridge.agent.settings import MIB, AgentSettings
 from firmware_bridge.agent.watchdog import Watchdog
@@ -50,6 +52,7 @@ from firmware_bridge.wire.heartbeat import Heartbeat
 from firmware_bridge.wire.link import Link
 from firmware_bridge.wire.messages import Hold
 from firmware_bridge.wire.signing import can_verify, load_verify_key
+from firmware_bridge.wire.tls import TlsFiles
 from firmware_bridge.wire.topics import Topics
 
 
@@ -61,12 +64,19 @@ class Assembly:
         daemon: Ready to run.
     """
 
-    def __init__(self, settings: AgentSettings, link: Link) -> None:
+    def __init__(
+        self,
+        settings: AgentSettings,
+        link: Link,
+        use_tls: Callable[[ssl.SSLContext], None] | None = None,
+    ) -> None:
         """Open the state directory and build everything.
 
         Args:
             settings: What the operator set.
             link: Connection to the broker, not opened yet.
+            use_tls: Has the link answer with a renewed certificate from the next connection on;
+                None if it has none.
 
         Raises:
             StoreError: The state directory cannot be used, or another daemon uses it.
@@ -99,6 +109,7 @@ class Assembly:
         self._board = read_board(settings.proc_root, settings.sys_root)
         self._idle = IdleTemperature(lambda: Sensors(settings.sys_root).read().temp_c)
         self._machine_lock = MachineLock(settings.lock_path or default_lock_path(os.environ))
+        self._use_tls = use_tls
         self.daemon = Daemon(self._parts(link))
 
     def close(self) -> None:
@@ -155,7 +166,15 @@ class Assembly:
                 lambda: self._tell_of_locks(presence),
             ),
             probe_runtime=partial(supervise.probe_runtime, argv, cancelled=self._worker.cancelled),
+            renewal=self._renewal(),
         )
+
+    def _renewal(self) -> Renewal | None:
+        chosen = self._settings
+        files = TlsFiles(chosen.tls_ca, chosen.tls_cert, chosen.tls_key)
+        if self._use_tls is None or files.ca is None or files.certificate is None:
+            return None
+        return Renewal(files, chosen.device_id, chosen.worker_argv, self._use_tls)
 
     def _job_rules(self) -> JobRules:
         return JobRules(

@@ -7,6 +7,7 @@ import argparse
 import logging
 import signal
 import sys
+from functools import partial
 
 from firmware_bridge.agent import settings
 from firmware_bridge.agent.assembly import Assembly
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         chosen = settings.read_settings(arguments)
         tls = TlsFiles(chosen.tls_ca, chosen.tls_cert, chosen.tls_key).context()
-        assembly = Assembly(chosen, MqttLink(chosen.broker, chosen.device_id, tls=tls))
+        link = MqttLink(chosen.broker, chosen.device_id, tls=tls)
+        assembly = Assembly(chosen, link, partial(setattr, link, "tls"))
     except (BridgeError, OSError) as error:
         print(f"edgenas-device: {error}", file=sys.stderr)
         return MISUSED

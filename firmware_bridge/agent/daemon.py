@@ -22,6 +22,7 @@ from firmware_bridge.agent.mailbox import Mailbox
 from firmware_bridge.agent.measuring import JobOrder, JobRunner
 from firmware_bridge.agent.post import Post
 from firmware_bridge.agent.presence import Presence
+from firmware_bridge.agent.renewal import Renewal
 from firmware_bridge.agent.watchdog import Watchdog
 from firmware_bridge.agent.worker import Cancelled, Finished, Worker
 from firmware_bridge.bench.supervise import RuntimeProbe
@@ -32,6 +33,7 @@ from firmware_bridge.wire.link import Connected, Disconnected, Link, Received
 from firmware_bridge.wire.messages import (
     Ack,
     CancelJob,
+    Cert,
     DeviceStatus,
     Hold,
     HostState,
@@ -50,6 +52,7 @@ TICK_S = 1.0
 MAX_UNWRITTEN = 16
 WORKER_CLOSE_S = 15.0
 PROBE = "runtime probe"
+RENEWAL = "certificate"
 CHUNK_LEVEL = "/blob/"
 UNCONTESTED_S = 300.0
 FAULT_PAUSE_S = 1.0
@@ -83,6 +86,7 @@ class Parts:
     watchdog: Watchdog
     chores: tuple[Callable[[], None], ...]
     probe_runtime: Callable[[], RuntimeProbe]
+    renewal: Renewal | None = None
 
 
 class Daemon:
@@ -214,6 +218,8 @@ class Daemon:
             self._say_everything()
         elif isinstance(message, HostState):
             self._on_host(message)
+        elif isinstance(message, Cert) and use.renewal is not None:
+            use.renewal.offer(message.pem)
 
     def _on_wish(self, slot: str, wish: Wish, payload: bytes) -> None:
         use = self._use
@@ -237,6 +243,10 @@ class Daemon:
         if not self._probed:
             use.worker.start(PROBE, use.probe_runtime)
             return
+        renewing = use.renewal.next_task(self._clock()) if use.renewal is not None else None
+        if renewing is not None:
+            use.worker.start(RENEWAL, renewing)
+            return
         self._step = use.deployments.next_step()
         if self._step is not None:
             use.worker.start(f"{self._step.kind} {self._step.slot}", self._step.run)
@@ -257,6 +267,8 @@ class Daemon:
         self._note_fault(finished)
         if finished.name == PROBE:
             self._learn_runtime(finished.value)
+        elif finished.name == RENEWAL and self._use.renewal is not None:
+            self._renew(self._use.renewal, finished)
         elif self._step is not None:
             step, self._step = self._step, None
             self._use.deployments.finished(step.slot)
@@ -287,6 +299,15 @@ class Daemon:
             self._use.journal.set_last_runtime(probe.label or "")
         self._probe_ended = True
         self._say_facts()
+
+    def _renew(self, renewal: Renewal, finished: Finished) -> None:
+        csr = renewal.finished(finished.value, finished.error, self._clock())
+        standing = self._use.presence.troubles.standing
+        standing.pop("certificate", None)
+        if renewal.trouble is not None:
+            standing["certificate"] = renewal.trouble
+        if csr is not None and self._connected:
+            self._use.post.csr(csr)
 
     def _file(self) -> None:
         """Write a result down; on a full disk it waits here and is tried again every tick."""

@@ -14,6 +14,7 @@ from firmware_bridge.wire.messages import (
     Ack,
     BlobRefused,
     CancelJob,
+    Cert,
     HostState,
     MeasureJob,
     Message,
@@ -31,6 +32,7 @@ EXPECTED: Mapping[str, tuple[type[Message], ...]] = {
     "ack": (Ack,),
     "refuse": (BlobRefused,),
     "resync": (Resync,),
+    "cert": (Cert,),
     "state": (HostState,),
 }
 

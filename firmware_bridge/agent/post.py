@@ -10,10 +10,11 @@ from firmware_bridge.store.outbox import Answer
 from firmware_bridge.wire.codec import Stamp, encode
 from firmware_bridge.wire.errors import LinkClosedError, PacketLimitError
 from firmware_bridge.wire.link import Link, Will
-from firmware_bridge.wire.messages import BlobRequest, Event, Facts, State
+from firmware_bridge.wire.messages import BlobRequest, Csr, Event, Facts, State
 from firmware_bridge.wire.topics import Topics
 
 BLOB_REQUEST_EXPIRY_S = 30
+CSR_EXPIRY_S = 3600
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +56,11 @@ class Post:
         """Ask for chunks; lost while offline, which the pull repairs."""
         topic, payload = self._topics.blob_request(self._device_id), encode(request, self._stamp())
         self._send(topic, payload, qos=0, expiry_s=BLOB_REQUEST_EXPIRY_S)
+
+    def csr(self, pem: str) -> None:
+        """Ask for a new certificate."""
+        topic, payload = self._topics.csr(self._device_id), encode(Csr(pem=pem), self._stamp())
+        self._send(topic, payload, expiry_s=CSR_EXPIRY_S)
 
     def encoded(self, message: object) -> bytes:
         """The bytes of a result, stamped now."""

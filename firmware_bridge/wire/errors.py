@@ -25,6 +25,7 @@ exceptions are mapped to these at the adapter that met them, never further in.
     │   └── BlobStalledError        the other side went silent
     ├── SignatureInvalidError       unsigned, unknown key, or altered
     │   └── VerifierMissingError    no cryptography package here to check with
+    ├── EnrolmentError              no certificate could be had from an enrolment server
     └── StoreError                  durable state cannot be read or written
         └── NoSpaceError            the disk, or the share of it that is ours, is full
 """
@@ -220,6 +221,10 @@ class SignatureInvalidError(BridgeError):
 
 class VerifierMissingError(SignatureInvalidError):
     """There is no cryptography package here, so that no signature can be checked."""
+
+
+class EnrolmentError(BridgeError):
+    """No certificate could be had: another server, none at all, a refusal, or nobody decided."""
 
 
 class StoreError(BridgeError):

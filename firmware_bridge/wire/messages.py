@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from firmware_bridge.wire.credentials import Cert, Csr
 from firmware_bridge.wire.deployments import DeployOutcome, DeployReport, ErrorNote, Wish
 from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.jobs import (
@@ -32,6 +33,8 @@ __all__ = [
     "BlobRefused",
     "BlobRequest",
     "CancelJob",
+    "Cert",
+    "Csr",
     "DeployOutcome",
     "DeployReport",
     "DeviceStatus",
@@ -173,6 +176,8 @@ Message = (
     | Ack
     | BlobRequest
     | BlobRefused
+    | Csr
+    | Cert
 )
 
 KINDS: dict[str, type[Message]] = {
@@ -192,5 +197,7 @@ KINDS: dict[str, type[Message]] = {
         Ack,
         BlobRequest,
         BlobRefused,
+        Csr,
+        Cert,
     )
 }

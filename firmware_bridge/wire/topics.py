@@ -25,8 +25,8 @@ VERSION_LEVEL = "v1"
 Direction = Literal["up", "dn", "host"]
 
 # family -> how many levels may follow it
-_UP_TAILS = {"state": 0, "facts": 0, "event": 1, "result": 1, "blob": 0}
-_DN_TAILS = {"wish": 1, "job": 1, "ack": 1, "blob": 2, "refuse": 1, "resync": 0}
+_UP_TAILS = {"state": 0, "facts": 0, "event": 1, "result": 1, "blob": 0, "csr": 0}
+_DN_TAILS = {"wish": 1, "job": 1, "ack": 1, "blob": 2, "refuse": 1, "resync": 0, "cert": 0}
 _TAILS = {"up": _UP_TAILS, "dn": _DN_TAILS}
 
 
@@ -105,6 +105,14 @@ class Topics:
     def resync(self, device: str) -> str:
         """The host asks for state, facts and unacknowledged results again."""
         return self._dn(device, "resync")
+
+    def csr(self, device: str) -> str:
+        """A device asks for a new certificate."""
+        return self._up(device, "csr")
+
+    def cert(self, device: str) -> str:
+        """A device's new certificate."""
+        return self._dn(device, "cert")
 
     def host_state(self) -> str:
         """Presence of the host (retained)."""

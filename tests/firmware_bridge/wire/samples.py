@@ -6,6 +6,8 @@ from firmware_bridge.wire.messages import (
     BlobRefused,
     BlobRequest,
     CancelJob,
+    Cert,
+    Csr,
     DeployReport,
     ErrorNote,
     Event,
@@ -117,4 +119,6 @@ MESSAGES: tuple[Message, ...] = (
     Ack(attempt=1, rev=3),
     BlobRequest(digest="1a" * 32, first=12, want="f"),
     BlobRefused(code="WAIT", wait_ms=2000),
+    Csr(pem="-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"),
+    Cert(pem="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
 )

@@ -77,6 +77,8 @@ EVERY_TOPIC = [
     (TOPICS.chunk(DEVICE, DIGEST, 65_536), Address("dn", DEVICE, "blob", (DIGEST, "65536"))),
     (TOPICS.refuse(DEVICE, DIGEST), Address("dn", DEVICE, "refuse", (DIGEST,))),
     (TOPICS.resync(DEVICE), Address("dn", DEVICE, "resync")),
+    (TOPICS.csr(DEVICE), Address("up", DEVICE, "csr")),
+    (TOPICS.cert(DEVICE), Address("dn", DEVICE, "cert")),
     (TOPICS.host_state(), Address("host", "", "state")),
 ]
 

@@ -1,0 +1,318 @@
+"""Answers boards that ask to be let in, renews certificates, and revokes them.
+
+What is decided, its audit entry and the certificate become durable together, before anything is
+handed out; the broker's rules follow, and are mended by the next call if that was cut off. Leaves
+the rules to `enrolment`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from edgenas.fleet.clock import Clock, SystemClock
+from edgenas.fleet.enrolment import (
+    OPEN,
+    Asked,
+    Decision,
+    Invite,
+    Judgement,
+    Known,
+    Mode,
+    Situation,
+    is_open,
+    judge,
+    judge_renewal,
+)
+from edgenas.fleet.enrolment_log import RequestRow
+from edgenas.fleet.errors import EnrolmentRefusedError
+from edgenas.fleet.journal import FleetJournal
+from edgenas.site.authority import CERTIFICATE_DAYS, Request, read_request
+from edgenas.site.errors import RequestRefusedError
+from edgenas.site.folder import SiteFolder
+from firmware_bridge.wire.enrolment import SECRET_BYTES, EnrolReply, EnrolRequest
+from firmware_bridge.wire.values import check_name, new_id
+
+RETRY_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an invitation says, before it is one; see `Invite`."""
+
+    fleet: str
+    profile: str
+    mode: Mode
+    uses: int
+    ttl_s: float
+    serials: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        check_name(self.fleet, "fleet")
+        check_name(self.profile, "profile")
+        if self.uses < 1:
+            raise EnrolmentRefusedError(f"--uses: expected 1 or more, got {self.uses}")
+        if not 0 < self.ttl_s <= 90 * 86_400:
+            raise EnrolmentRefusedError("--ttl: expected up to 90 days")
+        if (self.mode is Mode.PRE_AUTHORISED) != bool(self.serials):
+            raise EnrolmentRefusedError(
+                "expected --serial with --mode pre-authorised, and only with it"
+            )
+
+
+class EnrolmentDesk:
+    """One fleet's; usable from one thread at a time, by several processes at once."""
+
+    def __init__(
+        self,
+        journal: FleetJournal,
+        site: SiteFolder,
+        verify_keys: Sequence[str] = (),
+        clock: Clock | None = None,
+        days: float = CERTIFICATE_DAYS,
+    ) -> None:
+        """Take up what the journal holds.
+
+        Args:
+            journal: The fleet's.
+            site: The broker's folder, with its authority.
+            verify_keys: Public keys (PEM) whose releases new boards shall take.
+            clock: Dates what is decided.
+            days: How long a certificate holds.
+        """
+        self._journal = journal
+        self._log = journal.enrolments
+        self._site = site
+        self._authority = site.authority
+        self._verify_keys = tuple(verify_keys)
+        self._clock = clock or SystemClock()
+        self._days = days
+        self._told: set[tuple[str, str]] = set()
+
+    def invite(self, terms: Terms) -> tuple[Invite, str]:
+        """Make an invitation; returns it and its secret, which is nowhere else."""
+        secret, now_ms = secrets.token_bytes(SECRET_BYTES).hex(), self._clock.wall_ms()
+        ends_ms = now_ms + round(terms.ttl_s * 1000)
+        invite = Invite(
+            *(new_id()[:8], terms.fleet, terms.profile, terms.mode, terms.uses),
+            *(terms.serials, ends_ms),
+        )
+        told = {
+            "profile": terms.profile,
+            "mode": terms.mode.value,
+            "uses": terms.uses,
+            "expires_ms": ends_ms,
+        }
+        with self._journal.transaction():
+            self._log.add_invite(invite, _digest(secret), now_ms)
+            self._journal.audit.add("device.invited", invite.invite_id, now_ms, told)
+        return invite, secret
+
+    def open_invites(self) -> list[Invite]:
+        """Invitations by which somebody can still come, or at which somebody waits."""
+        now_ms = self._clock.wall_ms()
+        found = []
+        for invite in self._log.unexpired_invites(now_ms):
+            requests = self._log.requests(invite.invite_id)
+            waiting = any(row.decision in OPEN for row in requests)
+            if is_open(invite, _places(requests), waiting, now_ms):
+                found.append(invite)
+        return found
+
+    def answer(self, request: EnrolRequest) -> EnrolReply:
+        """Decide about a request, and sign if it is let in."""
+        try:
+            read = read_request(request.csr.encode())
+        except RequestRefusedError as error:
+            return EnrolReply(status="refused", detail=str(error))
+        now_ms = self._clock.wall_ms()
+        with self._journal.transaction():
+            invite = self._log.invite_by_secret(_digest(request.secret))
+            asked, situation = self._situation(invite, request, read, now_ms)
+            found = judge(invite, asked, situation)
+            if invite is None or not found.recorded:
+                self._note_refusal(request, found, now_ms)
+                return EnrolReply(status="refused", detail=found.why)
+            if situation.decision is None:
+                self._record(invite, asked, request, found, now_ms)
+            if found.decision is not Decision.ACCEPTED:
+                waits = found.decision in OPEN
+                return EnrolReply(
+                    status="waiting" if waits else "refused",
+                    detail=found.why,
+                    request=asked.request_id,
+                    retry_s=RETRY_S,
+                )
+            known = self._certificate_for(asked, found, read, situation, now_ms)
+        older = [k.serial for k in self._log.certificates(known.device_id) if k.revoked]
+        self._site.admit(known.device_id, sorted({*older, *found.replaced}), _at(now_ms))
+        return EnrolReply(
+            status="enrolled",
+            request=asked.request_id,
+            device_id=known.device_id,
+            fleet=invite.fleet,
+            profile=invite.profile,
+            broker=self._site.settings.url,
+            certificate=known.pem,
+            ca=self._authority.certificate_pem.decode(),
+            verify_keys=self._verify_keys,
+        )
+
+    def settle(self, name: str, accept: bool, note: str = "") -> RequestRow:
+        """A person decides about a request that waits.
+
+        Args:
+            name: How its name begins, or the device id that it asked for.
+            accept: Whether it is let in; it gets its certificate when it asks again.
+            note: Why, for the records.
+
+        Raises:
+            EnrolmentRefusedError: No request of that name waits, or several do.
+        """
+        with self._journal.transaction():
+            waiting = [row for row in self._log.requests() if row.decision in OPEN]
+            row = _the_one(name, waiting)
+            decision, now_ms = (
+                Decision.ACCEPTED if accept else Decision.REFUSED,
+                self._clock.wall_ms(),
+            )
+            self._log.decide(row.request_id, decision, note, now_ms)
+            told = {"device": row.device_id, "board": row.board, "was": row.why, "note": note}
+            self._journal.audit.add(f"enrolment.{decision.value}", row.request_id, now_ms, told)
+        return row
+
+    def revoke(self, device_id: str, why: str) -> tuple[list[str], bool]:
+        """Revoke every certificate of a device, and shut it out now; may be repeated.
+
+        Returns:
+            Serial numbers that were still in force, and whether a running broker was told.
+
+        Raises:
+            EnrolmentRefusedError: The device never had a certificate here.
+        """
+        now_ms = self._clock.wall_ms()
+        with self._journal.transaction():
+            known = self._log.certificates(device_id)
+            if not known:
+                raise EnrolmentRefusedError(
+                    f"expected a device that was enrolled here, got {device_id}; `edgenas fleet "
+                    "list` shows which were"
+                )
+            ended = [k.serial for k in known if self._log.revoke(k.serial, why, now_ms)]
+            told = {"serials": ended, "why": why}
+            self._journal.audit.add("device.revoked", device_id, now_ms, told)
+        return ended, self._site.revoke(device_id, [k.serial for k in known], _at(now_ms))
+
+    def renew(self, device_id: str, pem: str, *, quarantined: bool) -> str | None:
+        """Answer a request that came over the device's own topic.
+
+        Returns:
+            The certificate to send, None if there is none.
+        """
+        now_ms = self._clock.wall_ms()
+        try:
+            read = read_request(pem.encode())
+        except RequestRefusedError as error:
+            self._refuse_renewal(device_id, str(error), now_ms)
+            return None
+        with self._journal.transaction():
+            known, key = self._log.certificates(device_id), read.key_sha256
+            found = judge_renewal(device_id, read.name, key, known, now_ms, quarantined=quarantined)
+            if found.why:
+                self._refuse_renewal(device_id, found.why, now_ms)
+                return None
+            if found.current is not None:
+                return found.current.pem
+            return self._sign(device_id, found.board, read, now_ms, "device.renewed").pem
+
+    def _situation(
+        self, invite: Invite | None, request: EnrolRequest, read: Request, now_ms: int
+    ) -> tuple[Asked, Situation]:
+        key = read.key_sha256
+        requests = [] if invite is None else self._log.requests(invite.invite_id)
+        earlier = next((row for row in requests if row.key_sha256 == key), None)
+        asked = Asked(
+            *(earlier.request_id if earlier else new_id()[:8], request.device_id),
+            *(request.board, read.name, key),
+        )
+        decision = earlier.decision if earlier else None
+        certificates = self._log.certificates()
+        return asked, Situation(now_ms, _places(requests), decision, certificates)
+
+    def _record(
+        self, invite: Invite, asked: Asked, request: EnrolRequest, found: Judgement, now_ms: int
+    ) -> None:
+        row = RequestRow(
+            *(asked.request_id, invite.invite_id, asked.device_id, asked.board),
+            *(asked.key_sha256, request.csr, request.facts, now_ms, found.decision, found.why),
+        )
+        self._log.add_request(row)
+        told = {"device": asked.device_id, "board": asked.board, "why": found.why}
+        action = f"enrolment.{found.decision.value}"
+        self._journal.audit.add(action, asked.request_id, now_ms, told, by_itself=True)
+
+    def _certificate_for(
+        self, asked: Asked, found: Judgement, read: Request, situation: Situation, now_ms: int
+    ) -> Known:
+        """The certificate that this key has, or a new one; what it replaces is revoked."""
+        mine = [k for k in situation.certificates if k.key_sha256 == asked.key_sha256]
+        valid = [known for known in mine if not known.revoked and known.ends_ms > now_ms]
+        if valid:
+            return max(valid, key=lambda known: known.ends_ms)
+        for serial in found.replaced:
+            self._log.revoke(serial, f"replaced under {asked.request_id}", now_ms)
+        return self._sign(found.device_id, asked.board, read, now_ms, "device.enrolled")
+
+    def _sign(self, device_id: str, board: str, read: Request, now_ms: int, action: str) -> Known:
+        issued = self._authority.issue(device_id, read.key, _at(now_ms), self._days)
+        known = Known(
+            *(issued.serial, device_id, board, read.key_sha256, issued.pem.decode()),
+            *(now_ms, issued.ends_ms, False),
+        )
+        self._log.add_certificate(known)
+        told = {"serial": issued.serial, "board": board, "ends_ms": issued.ends_ms}
+        self._journal.audit.add(action, device_id, now_ms, told, by_itself=True)
+        return known
+
+    def _note_refusal(self, request: EnrolRequest, found: Judgement, now_ms: int) -> None:
+        """Once for each board and reason: whoever knocks for ever fills no disk."""
+        if self._first_time(request.device_id, found.why):
+            told = {"board": request.board, "why": found.why}
+            action = "enrolment.refused"
+            self._journal.audit.add(action, request.device_id, now_ms, told, by_itself=True)
+
+    def _refuse_renewal(self, device_id: str, why: str, now_ms: int) -> None:
+        if self._first_time(device_id, why):
+            action = "renewal.refused"
+            self._journal.audit.add(action, device_id, now_ms, {"why": why}, by_itself=True)
+
+    def _first_time(self, name: str, why: str) -> bool:
+        if (name, why) in self._told or len(self._told) >= 1000:
+            return False
+        self._told.add((name, why))
+        return True
+
+
+def _the_one(name: str, waiting: Sequence[RequestRow]) -> RequestRow:
+    found = [row for row in waiting if row.request_id.startswith(name) or row.device_id == name]
+    if len(found) == 1 and name:
+        return found[0]
+    listed = ", ".join(f"{row.request_id} ({row.device_id})" for row in waiting) or "none"
+    raise EnrolmentRefusedError(
+        f"expected the name of one request that waits, got {name!r}; waiting: {listed}"
+    )
+
+
+def _places(requests: Sequence[RequestRow]) -> set[str]:
+    return {row.key_sha256 for row in requests if row.decision is not Decision.REFUSED}
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(bytes.fromhex(secret)).hexdigest()
+
+
+def _at(wall_ms: int) -> datetime:
+    return datetime.fromtimestamp(wall_ms // 1000, UTC)

@@ -1,0 +1,170 @@
+"""Invitations, requests to be let in, what was decided about them, and every certificate given.
+
+Rows are only added. Leaves what to decide to `enrolment`, and audit entries to who decides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, insert, select
+
+from edgenas.database.connection import Database, add_once
+from edgenas.database.schema import CERTIFICATES, DECISIONS, ENROLMENTS, INVITES, REVOCATIONS
+from edgenas.fleet.enrolment import Decision, Invite, Known, Mode
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A request as it was first made, and what has become of it.
+
+    Attributes:
+        request_id: Its name.
+        invite_id: The invitation it came by.
+        device_id: The id that was asked for.
+        board: Serial number of the board.
+        key_sha256: Digest of its public key.
+        csr: Its signing request (PEM).
+        facts: What the board said of itself.
+        wall_ms: When it was first made.
+        decision: What was decided last.
+        why: Why.
+    """
+
+    request_id: str
+    invite_id: str
+    device_id: str
+    board: str
+    key_sha256: str
+    csr: str
+    facts: Mapping[str, str]
+    wall_ms: int
+    decision: Decision
+    why: str
+
+
+_INVITE = (
+    *(INVITES.c.invite_id, INVITES.c.fleet, INVITES.c.profile, INVITES.c.mode, INVITES.c.uses),
+    *(INVITES.c.serials, INVITES.c.expires_ms),
+)
+_BY_SECRET = select(*_INVITE).where(INVITES.c.secret_sha256 == bindparam("secret"))
+_UNEXPIRED = (
+    select(*_INVITE)
+    .where(INVITES.c.expires_ms > bindparam("now_ms"))
+    .order_by(INVITES.c.wall_ms, INVITES.c.invite_id)
+)
+_REQUEST = (
+    *(ENROLMENTS.c.request_id, ENROLMENTS.c.invite_id, ENROLMENTS.c.device_id),
+    *(ENROLMENTS.c.board, ENROLMENTS.c.key_sha256, ENROLMENTS.c.csr, ENROLMENTS.c.facts),
+    ENROLMENTS.c.wall_ms,
+)
+_REQUESTS = select(*_REQUEST).order_by(ENROLMENTS.c.position)
+_DECISIONS = select(DECISIONS.c.request_id, DECISIONS.c.decision, DECISIONS.c.why).order_by(
+    DECISIONS.c.position
+)
+_KNOWN = (
+    select(
+        *(CERTIFICATES.c.serial, CERTIFICATES.c.device_id, CERTIFICATES.c.board),
+        *(CERTIFICATES.c.key_sha256, CERTIFICATES.c.pem, CERTIFICATES.c.wall_ms),
+        *(CERTIFICATES.c.ends_ms, REVOCATIONS.c.serial),
+    )
+    .select_from(CERTIFICATES.outerjoin(REVOCATIONS, REVOCATIONS.c.serial == CERTIFICATES.c.serial))
+    .order_by(CERTIFICATES.c.position)
+)
+_ADD_INVITE = insert(INVITES)
+_ADD_REQUEST = add_once(ENROLMENTS)
+_ADD_DECISION = insert(DECISIONS)
+_ADD_CERTIFICATE = insert(CERTIFICATES)
+_REVOKE = add_once(REVOCATIONS)
+
+
+class EnrolmentLog:
+    """Used inside a transaction of the journal wherever a decision follows from what was read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_invite(self, invite: Invite, secret_sha256: str, wall_ms: int) -> None:
+        """Remember an invitation; of its secret only the digest."""
+        row = {
+            "invite_id": invite.invite_id,
+            "secret_sha256": secret_sha256,
+            "fleet": invite.fleet,
+            "profile": invite.profile,
+            "mode": invite.mode.value,
+            "uses": invite.uses,
+            "serials": json.dumps(sorted(invite.serials)),
+            "expires_ms": invite.expires_ms,
+            "wall_ms": wall_ms,
+        }
+        self._database.change(_ADD_INVITE, row)
+
+    def invite_by_secret(self, secret_sha256: str) -> Invite | None:
+        """The invitation that a secret belongs to, expired or not."""
+        rows = self._database.rows(_BY_SECRET, {"secret": secret_sha256})
+        return _invite(*rows[0]) if rows else None
+
+    def unexpired_invites(self, now_ms: int) -> list[Invite]:
+        """Invitations whose time is not over, oldest first."""
+        return [_invite(*row) for row in self._database.rows(_UNEXPIRED, {"now_ms": now_ms})]
+
+    def requests(self, invite_id: str | None = None) -> list[RequestRow]:
+        """Requests with what was decided last, oldest first; of one invitation if it is named."""
+        query = _REQUESTS
+        if invite_id is not None:
+            query = query.where(ENROLMENTS.c.invite_id == invite_id)
+        decided = {row[0]: (Decision(row[1]), row[2]) for row in self._database.rows(_DECISIONS)}
+        return [
+            RequestRow(*row[:6], json.loads(row[6]), row[7], *decided[row[0]])
+            for row in self._database.rows(query)
+            if row[0] in decided
+        ]
+
+    def add_request(self, request: RequestRow) -> None:
+        """Remember a request with the first decision about it; one that is known stays."""
+        row = {
+            "request_id": request.request_id,
+            "invite_id": request.invite_id,
+            "device_id": request.device_id,
+            "board": request.board,
+            "key_sha256": request.key_sha256,
+            "csr": request.csr,
+            "facts": json.dumps(dict(request.facts), sort_keys=True),
+            "wall_ms": request.wall_ms,
+        }
+        with self._database.transaction():
+            if self._database.change(_ADD_REQUEST, row):
+                self.decide(request.request_id, request.decision, request.why, request.wall_ms)
+
+    def decide(self, request_id: str, decision: Decision, why: str, wall_ms: int) -> None:
+        """Remember what was decided about a request."""
+        row = {"request_id": request_id, "decision": decision.value, "why": why}
+        self._database.change(_ADD_DECISION, {**row, "wall_ms": wall_ms})
+
+    def certificates(self, device_id: str | None = None) -> list[Known]:
+        """Every certificate that was given, oldest first; of one device if it is named."""
+        query = _KNOWN
+        if device_id is not None:
+            query = query.where(CERTIFICATES.c.device_id == device_id)
+        return [Known(*row[:7], row[7] is not None) for row in self._database.rows(query)]
+
+    def add_certificate(self, known: Known) -> None:
+        """Remember a certificate, before it is handed out."""
+        row = {name: getattr(known, name) for name in Known.__dataclass_fields__}
+        row["wall_ms"] = row.pop("begins_ms")
+        del row["revoked"]
+        self._database.change(_ADD_CERTIFICATE, row)
+
+    def revoke(self, serial: str, why: str, wall_ms: int) -> bool:
+        """Remember that a certificate was revoked; False if it was already."""
+        row = {"serial": serial, "why": why, "wall_ms": wall_ms}
+        return self._database.change(_REVOKE, row) == 1
+
+
+def _invite(
+    invite_id: str, fleet: str, profile: str, mode: str, uses: int, serials: str, expires_ms: int
+) -> Invite:
+    listed = frozenset(map(str, json.loads(serials)))
+    return Invite(invite_id, fleet, profile, Mode(mode), uses, listed, expires_ms)
