@@ -20,6 +20,7 @@ goes wrong on a device or in a candidate is not an exception but a value with a 
         |-- DevicesMissingError        devices did not come online in time
         |-- FleetStoppedError          the host part has stopped and cannot go on
         |-- ReleaseError               a release that cannot be built, or that names missing files
+        |-- HeadError                  learnt classes that cannot be read, merged or shipped
         |-- KeyFileError               a signing or verify key that cannot be read or written
         `-- LocalDeviceError           a local device process that does not live
 

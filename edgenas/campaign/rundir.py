@@ -11,6 +11,7 @@ study.sqlite                   search: every trial and measurement
 picks.json                     pick
 shipments.json                 ship
 fleet.sqlite, shelf/           the host's side of the fleet
+heads/                         fleet merge-heads: what devices have learnt, and the merged heads
 rollouts.sqlite                rollout: plans, and everything that happened to them
 test.json                      report: the one reading of the test split
 report.json, report.html       report
@@ -75,6 +76,7 @@ class RunDir:
         self.fleet = path / "fleet.sqlite"
         self.rollouts = path / "rollouts.sqlite"
         self.shelf = path / "shelf"
+        self.heads = path / "heads"
         self.devices = path / "devices"
         self.report_json = path / "report.json"
         self.report_html = path / "report.html"

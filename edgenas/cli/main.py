@@ -17,6 +17,7 @@ from edgenas.cli import (
     demo,
     devices,
     export,
+    fleet_heads,
     pick,
     profiles,
     recipes,
@@ -43,6 +44,7 @@ COMMANDS = (
     pick,
     ship,
     rollout,
+    fleet_heads,
     report,
     audit,
 )

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 
 from firmware_bridge.wire.deployments import DeployOutcome, DeployReport, ErrorNote, Wish
 from firmware_bridge.wire.errors import InvalidValueError
+from firmware_bridge.wire.heads import Contribution
 from firmware_bridge.wire.jobs import (
     CancelJob,
     FailureCode,
@@ -32,6 +33,7 @@ __all__ = [
     "BlobRefused",
     "BlobRequest",
     "CancelJob",
+    "Contribution",
     "DeployOutcome",
     "DeployReport",
     "DeviceStatus",
@@ -173,6 +175,7 @@ Message = (
     | Ack
     | BlobRequest
     | BlobRefused
+    | Contribution
 )
 
 KINDS: dict[str, type[Message]] = {
@@ -192,5 +195,6 @@ KINDS: dict[str, type[Message]] = {
         Ack,
         BlobRequest,
         BlobRefused,
+        Contribution,
     )
 }

@@ -1,11 +1,13 @@
 """One full message of every kind, as it stands in the golden files."""
 
 from firmware_bridge.wire.codec import Stamp
+from firmware_bridge.wire.heads import ClassSums
 from firmware_bridge.wire.messages import (
     Ack,
     BlobRefused,
     BlobRequest,
     CancelJob,
+    Contribution,
     DeployReport,
     ErrorNote,
     Event,
@@ -117,4 +119,12 @@ MESSAGES: tuple[Message, ...] = (
     Ack(attempt=1, rev=3),
     BlobRequest(digest="1a" * 32, first=12, want="f"),
     BlobRefused(code="WAIT", wait_ms=2000),
+    Contribution(
+        model="1a" * 32,
+        learner="7e" * 16,
+        round=2,
+        dimension=3,
+        classes={"cup": ClassSums(2, (510, 0, -31)), "Tür": ClassSums(1, (-1, 12, 255))},
+        runtime="ai-edge-litert 2.1.2 xnnpack",
+    ),
 )
