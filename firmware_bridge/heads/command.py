@@ -19,8 +19,9 @@ from firmware_bridge.heads.features import Featured, FeaturesError, features_of
 from firmware_bridge.heads.keeping import HeadStore
 from firmware_bridge.heads.notebook import Example, Notebook
 from firmware_bridge.wire.codec import encode
-from firmware_bridge.wire.errors import BridgeError, StoreError
+from firmware_bridge.wire.errors import BridgeError, OverCapError, StoreError
 from firmware_bridge.wire.heads import CLASSES_CAP, check_class_name, to_text
+from firmware_bridge.wire.messages import Contribution
 
 FAILED = 1
 FILES_CAP = 5_000
@@ -119,7 +120,17 @@ def _give(args: argparse.Namespace, store: HeadStore, notebook: Notebook) -> Non
     if args.export is not None:
         args.export.write_bytes(to_text(contribution, "contribution"))
     if args.hand_out:
-        store.leave_hand_out(args.slot, encode(contribution))
+        store.leave_hand_out(args.slot, _message(contribution))
+
+
+def _message(contribution: Contribution) -> bytes:
+    try:
+        return encode(contribution)
+    except OverCapError as error:
+        raise StoreError(
+            f"expected sums that fit into one message of {error.cap} B, got {error.got} B of "
+            f"{len(contribution.classes)} classes; carry them over with --export FILE"
+        ) from error
 
 
 def files_by_class(folder: Path) -> dict[str, list[Path]]:

@@ -211,7 +211,7 @@ def _packet_seeds(version: int) -> list[bytes]:
     from edgenas.broker import packets
 
     will = packets.Will("edgenas/v1/lab/up/dev-1/state", b"{}", 1, True)
-    made = [
+    made: list[packets.Packet] = [
         packets.Connect("dev-1", version, False, 30, will, "name", b"secret"),
         packets.Publish("edgenas/v1/lab/up/dev-1/state", _golden("state"), 1, True, False, 7),
         packets.Subscribe(3, (packets.Subscription("edgenas/v1/lab/dn/dev-1/job/+", 1),)),

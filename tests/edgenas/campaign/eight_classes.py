@@ -57,7 +57,8 @@ class Eight:
 
     def of(self, digit: int) -> Pixels:
         """All images of a digit."""
-        return self.images[self.labels == digit]
+        found: Pixels = self.images[self.labels == digit]
+        return found
 
 
 def train_eight(folder: Path) -> Eight:

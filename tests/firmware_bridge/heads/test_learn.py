@@ -116,6 +116,21 @@ def test_handing_out_gives_the_daemon_a_message_and_people_a_file(board: Path) -
     assert contribution_of(file.read_bytes()) == message
 
 
+def test_what_is_too_much_for_a_message_is_carried_as_a_file(
+    board: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest, store = install(board, classifier()), HeadStore(board)
+    feature = tuple(feature_of(codes_of(1)))
+    many = [Example(f"class number {i:040}", f"{i:064x}", feature) for i in range(900)]
+    with store.alone():
+        store.save(store.load(digest).learnt(many, "r"))
+    file = board.parent / "out.json"
+    assert device(board, "learn", "--hand-out") == 1
+    assert "--export" in capsys.readouterr().err
+    assert device(board, "learn", "--export", file) == 0
+    assert len(contribution_of(file.read_bytes()).classes) == 900
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
