@@ -4,9 +4,9 @@
 
 Trains the data set's preset without two of its classes, exports the largest subnet, and learns the
 two from 1, 5 and 20 training images each as a board does: integer sums of the features of the
-INT8 file. Accuracy is that of all their test images, between the new classes alone and among all
-classes (the trained ones known by their training images); the mean and the worst of ten draws of
-examples. The examples are split over four boards by chance and merged; a merged head that is not
+INT8 file. Asked are all test images of the two, between the two and among all classes (the trained
+ones known by their training images), and up to 2,000 test images of all classes, since new classes
+take some from the old. The mean of ten draws of examples. The examples are split over four boards by chance and merged; a merged head that is not
 the pooled one is counted.
 """
 
@@ -36,7 +36,9 @@ from firmware_bridge.wire.heads import Contribution, Sums, merge, plus
 SHOTS = (1, 5, 20)
 DRAWS, BOARDS, SEED = 10, 4, 0
 PRESETS = {"digits": "digits", "fashion-mnist": "fashion"}
-AIMS = {1: 75.0, 5: 90.0, 20: 95.0}
+ASKED_CAP = 2000
+# Percent: between the new classes, new images among all classes, images of all classes among all.
+AIMS = {1: (75.0, 40.0, 75.0), 5: (90.0, 70.0, 80.0), 20: (95.0, 80.0, 85.0)}
 _Ints = npt.NDArray[np.int64]
 
 
@@ -55,12 +57,14 @@ class Features:
 
 @dataclass(frozen=True)
 class Row:
-    """One draw: accuracies between the new classes and among all; whether merging changed a sum."""
+    """One draw: accuracies of new images between the new classes and among all classes, of images
+    of all classes among all; whether merging changed a sum."""
 
     shots: int
     draw: int
     among_new: float
     among_all: float
+    overall: float
     merged_differs: int
 
 
@@ -74,8 +78,9 @@ def main() -> None:
     rest = [c for c in range(len(names)) if c not in unseen]
     base = sums_of(known.of(rest).rows, known.of(rest).labels, names)
     asked = tested.of(unseen)
+    everything = Features(tested.rows[:ASKED_CAP], tested.labels[:ASKED_CAP])
     rows = [
-        _row(known.of(unseen), asked, base, names, shots, draw)
+        _row(known.of(unseen), (asked, everything), base, names, shots, draw)
         for shots in SHOTS
         for draw in range(DRAWS)
     ]
@@ -117,8 +122,14 @@ def _featured(options: argparse.Namespace, data: ImageData) -> tuple[bytes, Feat
 
 
 def _row(
-    shown: Features, asked: Features, base: Sums, names: tuple[str, ...], shots: int, draw: int
+    shown: Features,
+    asked: tuple[Features, Features],
+    base: Sums,
+    names: tuple[str, ...],
+    shots: int,
+    draw: int,
 ) -> Row:
+    """Learn from a draw of examples on four boards, merge, and ask: new images, then all."""
     rng = np.random.default_rng((SEED, shots, draw))
     order = rng.permutation(len(shown.labels))
     classes = np.unique(shown.labels)
@@ -133,8 +144,9 @@ def _row(
     return Row(
         shots,
         draw,
-        _accuracy(merged, asked, names),
-        _accuracy(plus(base, merged), asked, names),
+        _accuracy(merged, asked[0], names),
+        _accuracy(plus(base, merged), asked[0], names),
+        _accuracy(plus(base, merged), asked[1], names),
         int(merged != pooled),
     )
 
@@ -160,11 +172,11 @@ def _figures(rows: Sequence[Row]) -> list[Figure]:
     for shots in SHOTS:
         mine = [row for row in rows if row.shots == shots]
         told = f"{shots} example{'s' * (shots > 1)} a class"
-        among_new = 100 * float(np.mean([row.among_new for row in mine]))
-        among_all = 100 * float(np.mean([row.among_all for row in mine]))
+        means = np.mean([(row.among_new, row.among_all, row.overall) for row in mine], axis=0)
+        asked = ("new images, two classes", "new images, all classes", "all images, all classes")
         figures += [
-            Figure(f"{told}: between the new classes", among_new, "%", AIMS[shots], ">="),
-            Figure(f"{told}: among all classes", among_all, "%", 0.0, ">="),
+            Figure(f"{told}: {what}", 100 * float(mean), "%", aim, ">=")
+            for what, mean, aim in zip(asked, means, AIMS[shots], strict=True)
         ]
     differing = sum(row.merged_differs for row in rows)
     return [*figures, Figure("merged heads that differ from pooled", differing, "", 0, "<=")]
