@@ -6,8 +6,8 @@ Trains the data set's preset without two of its classes, exports the largest sub
 two from 1, 5 and 20 training images each as a board does: integer sums of the features of the
 INT8 file. Asked are all test images of the two, between the two and among all classes (the trained
 ones known by their training images), and up to 2,000 test images of all classes, since new classes
-take some from the old. The mean of ten draws of examples. The examples are split over four boards by chance and merged; a merged head that is not
-the pooled one is counted.
+take some from the old; the mean of ten draws of examples. The examples are split over four boards
+by chance and merged; a merged head that is not the pooled one is counted.
 """
 
 from __future__ import annotations

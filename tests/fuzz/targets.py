@@ -26,6 +26,7 @@ from edgenas.fleet.errors import FleetError
 from edgenas.fleet.releases import read_unverified
 from edgenas.rollout.errors import RolloutError
 from edgenas.rollout.plan_file import read_recipe
+from firmware_bridge.agent.acceptance import claims_back
 from firmware_bridge.bench.container import flaw_of
 from firmware_bridge.bench.stub import STUB_MODEL
 from firmware_bridge.runtimes.errors import InterpreterError
@@ -136,6 +137,14 @@ def _unverified(data: bytes) -> None:
         envelope = jsontext.parse(data, RESULT_CAP_BYTES, "envelope")
         if isinstance(envelope, dict):
             read_unverified(envelope)
+
+
+def _wished(data: bytes) -> None:
+    """The same on the device, before it has checked anything."""
+    with contextlib.suppress(WireError):
+        release = jsontext.parse(data, RESULT_CAP_BYTES, "release")
+        if isinstance(release, dict):
+            claims_back(release)
 
 
 def _manifest_bytes() -> bytes:
@@ -350,6 +359,7 @@ TARGETS: dict[str, Target] = {
     "manifest": Target(_manifest, lambda: [_manifest_bytes()]),
     "dsse": Target(_dsse, _signed),
     "dsse-unverified": Target(_unverified, _signed),
+    "dsse-wished": Target(_wished, _signed),
     "verify-key": Target(_verify_key, _key_seeds),
     "head-merged": Target(_head, _merged_seed),
     "head-contribution": Target(_contribution, lambda: _body("head")),
