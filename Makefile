@@ -4,9 +4,10 @@ PYTEST_FLAGS ?=
 # Processes that share the files of tests; 0 runs all in one, for a debugger.
 WORKERS ?= 2
 DEVICES_FLAGS ?=
+FUZZ_FLAGS ?=
 BIN := .venv/bin
 
-.PHONY: help venv demo test lint types unit format clean test-survival test-long test-devices test-postgres deb test-packaging test-amd64 test-arm64 test-armhf test-vm
+.PHONY: help venv demo test lint types unit format clean fuzz test-survival test-long test-devices test-postgres deb test-packaging test-amd64 test-arm64 test-armhf test-vm
 
 help:
 	@echo 'make demo    train, measure, search, export and roll out on this machine (DEMO_FLAGS="--quick")'
@@ -15,6 +16,7 @@ help:
 	@echo 'make test-survival  every fault against the real daemon, on every broker that is installed (half an hour)'
 	@echo 'make test-devices  the device suite in environments like those of boards (DEVICES_FLAGS="3.11-tflite-runtime")'
 	@echo 'make test-postgres  everything that is kept in the database, on a PostgreSQL server (PYTEST_FLAGS="-k audit")'
+	@echo 'make fuzz    ten minutes of coverage-guided fuzzing for every parser: six hours (FUZZ_FLAGS="--seconds 30")'
 	@echo 'make lint    ruff, formatting included'
 	@echo 'make types   mypy, strict'
 	@echo 'make unit    pytest (PYTEST_FLAGS="-k wire", WORKERS=0 for a debugger)'
@@ -49,6 +51,10 @@ test-devices: venv
 # Two minutes: a server of its own in a temporary folder; as root installs Debian's packages first, where there are none.
 test-postgres: venv
 	@sh scripts/test-postgres.sh $(PYTEST_FLAGS)
+
+# Hours: every parser of what comes from outside, by atheris in an environment of its own.
+fuzz: venv
+	@sh scripts/fuzz.sh $(FUZZ_FLAGS)
 
 lint: venv
 	$(BIN)/ruff format --check .

@@ -71,7 +71,7 @@ def load_profile(path: Path) -> Profile:
         if len(raw) > FILE_CAP_BYTES:
             raise ProfileInvalidError(path, "file", f"at most {FILE_CAP_BYTES} bytes", "more")
         content = tomllib.loads(raw.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # also text and TOML errors
         raise ProfileInvalidError(path, "file", "readable TOML", str(error)) from error
     return _Reader(path, content).profile()
 

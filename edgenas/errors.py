@@ -23,6 +23,7 @@ goes wrong on a device or in a candidate is not an exception but a value with a 
         |-- ReleaseError               a release that cannot be built, or that names missing files
         |-- EnrolmentRefusedError      an invitation or a decision that cannot be carried out
         |-- SelectorError              a selector of devices that cannot be read
+        |-- HeadError                  learnt classes that cannot be read, merged or shipped
         |-- KeyFileError               a signing or verify key that cannot be read or written
         `-- LocalDeviceError           a local device process that does not live
 

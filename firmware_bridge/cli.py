@@ -37,6 +37,8 @@ _COMMANDS = {
     "run": ("firmware_bridge.agent.command", "serve a host: measure and deploy what it sends"),
     "bench": ("firmware_bridge.bench.command", "measure one model on this board"),
     "doctor": ("firmware_bridge.doctor.command", "check whether this board can measure and deploy"),
+    "learn": ("firmware_bridge.heads.command", "learn new classes for the model that runs here"),
+    "classify": ("firmware_bridge.heads.classify", "tell the classes of images on this board"),
     "recover": (
         "firmware_bridge.agent.restoring",
         "rebuild what applications see after a power cut; needs no network",
@@ -49,7 +51,7 @@ _COMMANDS = {
     ),
 }
 
-_WITH_MODELS = ("run", "bench", "doctor")  # these start children that load one
+_WITH_MODELS = ("run", "bench", "doctor", "learn", "classify")  # these start children that load one
 
 
 if __name__ == "__main__":

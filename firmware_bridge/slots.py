@@ -26,6 +26,7 @@ FILE_NAMES = {
     "model": "model.tflite",
     "labels": "labels.txt",
     "preproc": "preproc.json",
+    "head": "head.json",
     "probe_input": "probe_input.bin",
     "probe_output": "probe_output.bin",
 }

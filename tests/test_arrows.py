@@ -85,7 +85,7 @@ SITES: dict[str, set[str]] = {
     "rich": {"edgenas.report.terminal", "edgenas.cli"},
     "torch": {"edgenas.model", "edgenas.train", "edgenas.export", "edgenas.campaign"},
     "numpy": {
-        "firmware_bridge.runtimes",
+        *("firmware_bridge.runtimes", "firmware_bridge.heads.pictures"),
         *("edgenas.data", "edgenas.model", "edgenas.train", "edgenas.export"),
         *("edgenas.campaign", "edgenas.search"),
     },
@@ -106,6 +106,8 @@ IMPORTS_BY_NAME: dict[str, str] = {
     "firmware_bridge.agent.deferred": "what stands in for an unused module loads it after all",
     "firmware_bridge.runtimes.installed": "takes whichever runtime is installed",
     "firmware_bridge.bench.worker": "fences itself in before numpy and a runtime start threads",
+    "firmware_bridge.heads.worker": "fences itself in before numpy and a runtime start threads",
+    "firmware_bridge.heads.pictures": "raw input codes need no Pillow",
     "firmware_bridge.cli": "a command loads only what it runs",
 }
 

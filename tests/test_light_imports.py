@@ -28,6 +28,8 @@ CHILD_PROCESS_ONLY = {
     "firmware_bridge.runtimes.tflite",
     "firmware_bridge.runtimes.onnx",
     "firmware_bridge.runtimes.installed",
+    "firmware_bridge.runtimes.featured",
+    "firmware_bridge.heads.pictures",
     "firmware_bridge.bench.passes",
     "firmware_bridge.bench.worker",
 }

@@ -11,6 +11,7 @@ study.sqlite                   search: every trial and measurement
 picks.json                     pick
 shipments.json                 ship
 fleet.sqlite, shelf/           the host's side of the fleet, rollouts included
+heads/                         fleet merge-heads: what devices have learnt, and the merged heads
 test.json                      report: the one reading of the test split
 report.json, report.html       report
 devices/, phases.json          demo: its daemons' state and logs; wall time of its phases
@@ -73,6 +74,7 @@ class RunDir:
         self.keys = path / "keys"
         self.fleet = path / "fleet.sqlite"
         self.shelf = path / "shelf"
+        self.heads = path / "heads"
         self.devices = path / "devices"
         self.report_json = path / "report.json"
         self.report_html = path / "report.html"

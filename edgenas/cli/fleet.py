@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from edgenas.cli import fleet_devices, fleet_enrolment
+from edgenas.cli import fleet_devices, fleet_enrolment, fleet_heads
 from edgenas.cli.options import Subparsers, add_database, add_profiles, add_tls, seconds
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -30,6 +30,7 @@ def add_parser(commands: Subparsers) -> None:
     _add_labelling(verbs)
     _add_enrolling(verbs)
     _add_ending(verbs)
+    fleet_heads.add_verbs(verbs)
 
 
 def _add_looking(verbs: Subparsers) -> None:

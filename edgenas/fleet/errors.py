@@ -32,6 +32,10 @@ class KeyFileError(FleetError):
     """A key file that cannot be read, written or trusted."""
 
 
+class HeadError(FleetError):
+    """What devices have learnt cannot be read, kept, merged or shipped."""
+
+
 class LocalDeviceError(FleetError):
     """A local device process that did not start, or died early."""
 

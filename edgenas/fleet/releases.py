@@ -7,7 +7,6 @@ takes a release to the device.
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -199,7 +198,7 @@ def read_unverified(envelope: Mapping[str, object]) -> ReleaseManifest:
         raise ReleaseError("expected a signed envelope with a base64 payload; sign a manifest")
     try:
         return ReleaseManifest.from_bytes(base64.b64decode(payload, validate=True))
-    except (WireError, binascii.Error) as error:
+    except (WireError, ValueError) as error:  # base64 of letters outside ASCII is a ValueError
         raise ReleaseError(f"expected a release manifest in the envelope: {error}") from error
 
 

@@ -81,7 +81,7 @@ def read_recipe(path: Path | None) -> Recipe:
         if path.stat().st_size > MAX_BYTES:
             raise PlanError(f"{path}: expected at most {MAX_BYTES} B")
         body = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PlanError(f"expected a plan file (TOML) at {path}, got {error}") from error
     try:
         return parse_recipe(body)

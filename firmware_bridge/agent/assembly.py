@@ -20,6 +20,7 @@ from firmware_bridge.agent.book import DeploymentBook
 from firmware_bridge.agent.clock import Clock, clock_synced
 from firmware_bridge.agent.daemon import Daemon, Parts
 from firmware_bridge.agent.deploy_desk import DeployDesk
+from firmware_bridge.agent.head_post import HeadPost
 from firmware_bridge.agent.holds import HoldReader
 from firmware_bridge.agent.idle_temperature import IdleTemperature
 from firmware_bridge.agent.inbox import Inbox
@@ -164,6 +165,11 @@ class Assembly:
                 lambda: self._life.read(time.monotonic()),
                 self._trim,
                 lambda: self._tell_of_locks(presence),
+                HeadPost(
+                    self._settings.state_dir,
+                    lambda: presence.sess if self.daemon.connected else None,
+                    self._post.head,
+                ).tick,
             ),
             probe_runtime=partial(supervise.probe_runtime, argv, cancelled=self._worker.cancelled),
             renewal=self._renewal(),

@@ -44,6 +44,10 @@ class Post:
         payload = encode(facts, self._stamp())
         self._send(self._topics.facts(self._device_id), payload, retain=True)
 
+    def head(self, slot: str, message: bytes) -> None:
+        """Publish what was learnt for a slot, as it was handed out."""
+        self._send(self._topics.head(self._device_id, slot), message, retain=True)
+
     def event(self, work_id: str, event: Event) -> None:
         """Publish how far a job or deployment is."""
         self._send(self._topics.event(self._device_id, work_id), encode(event, self._stamp()))

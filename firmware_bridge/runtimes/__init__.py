@@ -5,9 +5,11 @@
     model      the seam: a loaded model, its tensors, what they are fed and compared with
     tflite     ai-edge-litert and tflite-runtime
     onnx       onnxruntime, with its execution providers
+    features   a TFLite file whose features are an output too
+    featured   such a file, loaded: features of inputs
     installed  finds the runtime that is wanted and installed
 
-``choice`` and ``errors`` import nothing heavy. The others import numpy, so only child processes
-and the host may import them, never the daemon. Timing, memory and verdicts belong to
-``firmware_bridge.bench``.
+``choice``, ``errors`` and ``features`` import nothing heavy. The others import numpy, so only
+child processes and the host may import them, never the daemon. Timing, memory and verdicts belong
+to ``firmware_bridge.bench``.
 """

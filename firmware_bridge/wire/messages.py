@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 from firmware_bridge.wire.credentials import Cert, Csr
 from firmware_bridge.wire.deployments import DeployOutcome, DeployReport, ErrorNote, Wish
 from firmware_bridge.wire.errors import InvalidValueError
+from firmware_bridge.wire.heads import Contribution
 from firmware_bridge.wire.jobs import (
     CancelJob,
     FailureCode,
@@ -34,6 +35,7 @@ __all__ = [
     "BlobRequest",
     "CancelJob",
     "Cert",
+    "Contribution",
     "Csr",
     "DeployOutcome",
     "DeployReport",
@@ -178,6 +180,7 @@ Message = (
     | BlobRefused
     | Csr
     | Cert
+    | Contribution
 )
 
 KINDS: dict[str, type[Message]] = {
@@ -199,5 +202,6 @@ KINDS: dict[str, type[Message]] = {
         BlobRefused,
         Csr,
         Cert,
+        Contribution,
     )
 }

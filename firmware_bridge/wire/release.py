@@ -27,10 +27,10 @@ from firmware_bridge.wire.values import (
 )
 
 PAYLOAD_TYPE = "application/vnd.edgenas.release.v1+json"
-BUNDLE_ROLES = ("model", "labels", "preproc")
+BUNDLE_ROLES = ("model", "labels", "preproc", "head")
 DEFAULT_LIFETIME_DAYS = 90
 
-Role = Literal["model", "labels", "preproc", "probe_input", "probe_output"]
+Role = Literal["model", "labels", "preproc", "head", "probe_input", "probe_output"]
 Mode = Literal["forward", "back"]
 
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"

@@ -25,7 +25,7 @@ VERSION_LEVEL = "v1"
 Direction = Literal["up", "dn", "host"]
 
 # family -> how many levels may follow it
-_UP_TAILS = {"state": 0, "facts": 0, "event": 1, "result": 1, "blob": 0, "csr": 0}
+_UP_TAILS = {"state": 0, "facts": 0, "event": 1, "result": 1, "blob": 0, "csr": 0, "head": 1}
 _DN_TAILS = {"wish": 1, "job": 1, "ack": 1, "blob": 2, "refuse": 1, "resync": 0, "cert": 0}
 _TAILS = {"up": _UP_TAILS, "dn": _DN_TAILS}
 
@@ -80,6 +80,10 @@ class Topics:
     def blob_request(self, device: str) -> str:
         """Chunks that a device asks for."""
         return self._up(device, "blob")
+
+    def head(self, device: str, slot: str) -> str:
+        """What a device has learnt for a slot and handed out (retained)."""
+        return self._up(device, "head", check_name(slot, "slot"))
 
     def wish(self, device: str, slot: str) -> str:
         """Desired state of one slot (retained)."""
@@ -156,8 +160,8 @@ def _address(direction: str, device: str, family: str, tail: tuple[str, ...]) ->
     if direction == "dn":
         _check_tail(family, tail)
         return Address("dn", device, family, tail)
-    for work_id in tail:
-        check_id(work_id)
+    for level in tail:
+        check_name(level, "slot") if family == "head" else check_id(level)
     return Address("up", device, family, tail)
 
 

@@ -1,12 +1,14 @@
 """One full message of every kind, as it stands in the golden files."""
 
 from firmware_bridge.wire.codec import Stamp
+from firmware_bridge.wire.heads import ClassSums
 from firmware_bridge.wire.messages import (
     Ack,
     BlobRefused,
     BlobRequest,
     CancelJob,
     Cert,
+    Contribution,
     Csr,
     DeployReport,
     ErrorNote,
@@ -121,4 +123,12 @@ MESSAGES: tuple[Message, ...] = (
     BlobRefused(code="WAIT", wait_ms=2000),
     Csr(pem="-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"),
     Cert(pem="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+    Contribution(
+        model="1a" * 32,
+        learner="7e" * 16,
+        round=2,
+        dimension=3,
+        classes={"cup": ClassSums(2, (510, 0, -31)), "Tür": ClassSums(1, (-1, 12, 255))},
+        runtime="ai-edge-litert 2.1.2 xnnpack",
+    ),
 )
