@@ -30,7 +30,6 @@ from edgenas.train.checkpoint import Checkpoint
 from edgenas.train.loop import StepReport, read_metrics, training_seconds
 
 CURVE_POINTS = 200
-BASELINE = "random"
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def _candidate(trial: Trial, budget: Budget, on_front: bool) -> r.CandidatePoint
     return r.CandidatePoint(
         arch_id=trial.arch.id,
         label=trial.arch.describe(),
-        searcher="random" if trial.searcher == BASELINE else "evolution",
+        searcher=trial.searcher,
         accuracy_search=value.accuracy,
         latency_p50_ms=value.latency_p50_ms,
         latency_p95_ms=value.latency_p95_ms,
@@ -147,7 +146,7 @@ def _failed(trial: Trial) -> r.FailedTrial:
     return r.FailedTrial(
         trial.arch.id,
         trial.arch.describe(),
-        "random" if trial.searcher == BASELINE else "evolution",
+        trial.searcher,
         trial.failure.code,
         trial.failure.detail,
     )
@@ -223,7 +222,7 @@ def _typical(sessions: Sequence[Outcome]) -> Outcome:
 
 
 def _baseline(trials: Sequence[Trial], budget: Budget) -> r.Baseline | None:
-    mine = [trial for trial in trials if trial.searcher == BASELINE]
+    mine = [trial for trial in trials if trial.searcher == r.BASELINE]
     best = best_under(mine, budget)
     if best is None or best.value is None:
         return None

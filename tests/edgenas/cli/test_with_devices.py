@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.report import read_report_json
+from edgenas.search import SEARCHERS
 from firmware_bridge.wire.link import Connected, LinkEvent, Received, Will
 from firmware_bridge.wire.mqtt import MqttLink
 from tests.edgenas.cli.conftest import Calls
@@ -92,18 +94,40 @@ def test_the_test_split_is_read_once(
         *("search", run.path, "--broker", broker, "--fleet", FLEET, "--device", "dev-a"),
         *("--trials", 2, "--random", 1, "--finalists", 1, "--sessions", 1),
         *("--final-level", "quick", "--budget", "1s", "--wait", WAIT_S),
+        *("--searcher", "surrogate"),
     )
     edgenas("pick", run.path)
     edgenas("export", run.path, "--out", "a.tflite")
     assert test_reads == []
     edgenas("report", run.path)
     first = read_report_json(run.report_json)
+    (device,) = first.devices
+    assert Counter(c.searcher for c in device.candidates) == {"surrogate": 2, "random": 1}
     edgenas("report", run.path)
     edgenas("pick", run.path)
     edgenas("report", run.path)
     assert test_reads == ["digits"]
     again = read_report_json(run.report_json)
     assert [device.pick for device in again.devices] == [device.pick for device in first.devices]
+
+
+def test_a_searcher_that_there_is_not(
+    run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls
+) -> None:
+    words = ("search", run.path, "--broker", broker, "--fleet", FLEET, "--device", "dev-a")
+    said = edgenas.error(*words, "--wait", WAIT_S, "--searcher", "annealing")
+    assert all(name in said for name in ("annealing", *SEARCHERS))
+
+
+def test_settling_is_remembered_by_the_journal_of_a_run(
+    run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls
+) -> None:
+    words = ("devices", "--broker", broker, "--fleet", FLEET, "--wait", 0, "--settle", "dev-a")
+    assert "expected --run beside --settle" in edgenas.error(*words)
+    edgenas(*words, "--run", run.path)
+    with contextlib.closing(FleetJournal(run.fleet)) as journal:
+        actions = [(entry.action, entry.subject) for entry in journal.audit.entries()]
+    assert ("device.settled", "dev-a") in actions
 
 
 def test_devices_that_are_not_there(run: RunDir, broker: str, edgenas: Calls) -> None:
