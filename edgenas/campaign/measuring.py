@@ -45,6 +45,7 @@ class DeviceSetup:
         thermal: how cool the board must be; None leaves that to the level.
         ram_budget_bytes: most memory that a network should add there; None if nobody says.
         file_format: what its runtime reads.
+        fingerprint: digest of what the board says it is; empty if it never said so.
     """
 
     device_id: str
@@ -56,6 +57,7 @@ class DeviceSetup:
     thermal: Thermal | None = None
     ram_budget_bytes: int | None = None
     file_format: FileFormat = "tflite"
+    fingerprint: str = ""
 
 
 def check_level(level: str) -> str:
