@@ -59,7 +59,8 @@ class Crew:
         self, study: Study, setups: Sequence[DeviceSetup], reference_id: str, every: int
     ) -> None:
         self.workers = {setup.device_id: Worker(setup) for setup in setups}
-        self._study, self._reference_id, self._every = study, reference_id, every
+        self.every = every
+        self._study, self._reference_id = study, reference_id
 
     @property
     def at_work(self) -> list[Worker]:
@@ -71,6 +72,11 @@ class Crew:
         """Ids of those that stopped answering."""
         return [name for name, worker in self.workers.items() if worker.silent]
 
+    @property
+    def left(self) -> list[str]:
+        """Ids of those that take no more work: they are silent, or no longer equal."""
+        return [name for name, worker in self.workers.items() if not worker.at_work]
+
     def idle(self) -> Worker | None:
         """The device that has least to do, if one may have more."""
         free = [worker for worker in self.at_work if worker.open < AHEAD]
@@ -78,10 +84,10 @@ class Crew:
 
     def wants_reference(self, worker: Worker) -> bool:
         """Whether its reference model is due."""
-        if not self._every or worker.looking:
+        if not self.every or worker.looking:
             return False
         known = len(self._times(worker))
-        return known < LOOKS or worker.doubtful or worker.since_reference >= self._every
+        return known < LOOKS or worker.doubtful or worker.since_reference >= self.every
 
     def judge_reference(self, worker: Worker) -> str:
         """Look at a new time of the reference model; in words how far it moved, or nothing."""

@@ -80,8 +80,7 @@ class Lane:
         """Give every device as much work as it may have; none if it has stopped answering."""
         while (worker := self.crew.idle()) is not None:
             if self.crew.wants_reference(worker):
-                if not self._look(measurer, worker):
-                    return
+                self._look(measurer, worker)
                 continue
             trial = self._again.pop(0) if self._again else self._ask(measurer)
             if trial is None:
@@ -182,19 +181,18 @@ class Lane:
         else:
             self._end(trial, failure, None)
 
-    def _look(self, measurer: Measurer, worker: Worker) -> bool:
-        """Have a device measure its reference model; whether it can."""
+    def _look(self, measurer: Measurer, worker: Worker) -> None:
+        """Have a device measure its reference model."""
         device = worker.setup.device_id
         epoch = len(self.study.probes.drifts(device))
         key = f"reference-{epoch}-{len(self.study.probes.of(device))}"
         failure = self._start(measurer, worker, self.reference, key, COMMON_LEVEL)
         if failure is not None:
-            worker.silent = True
-            self.progress.note(f"  {device}: no reference model ({failure.detail})")
-            return False
+            self.progress.note(f"  changes of devices are not seen: {failure.detail}")
+            self.crew.every = 0
+            return
         worker.looking = True
         self._open[device, key] = None
-        return True
 
     def _start(
         self, measurer: Measurer, worker: Worker, arch: Arch, key: str, level: str

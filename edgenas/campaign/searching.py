@@ -130,7 +130,7 @@ def search(
             device measures for itself.
 
     Returns:
-        The devices that stopped answering while others did their work.
+        The devices whose equals did their work, because they stopped answering or changed.
 
     Raises:
         SearchError: the study belongs to something else.
@@ -164,9 +164,8 @@ def search(
     for lane in lanes:
         for trial in lane.failed():
             progress.note(f"  {trial.device}: {trial.arch.id} failed: {_failure(trial)}")
-    silent = {name for lane in lanes for name in lane.crew.silent}
     require_answers({name for lane in lanes if lane.lost for name in lane.crew.silent})
-    return silent
+    return {name for lane in lanes for name in lane.crew.left}
 
 
 def _measure_now(

@@ -77,13 +77,13 @@ def run(args: argparse.Namespace) -> int:
         for setup, budget in zip(setups, budgets, strict=True):
             display.note(f"  {setup.device_id}: {budget.reason}")
         teams = form_teams(measurer, bench.study, space, setups, display) if args.devices else ()
-        silent = search(measurer, bench.study, space, setups, plan, display, teams)
-        there = [setup for setup in setups if setup.device_id not in silent]
+        left = search(measurer, bench.study, space, setups, plan, display, teams)
+        there = [setup for setup in setups if setup.device_id not in left]
         certify(measurer, bench.study, there, finals, bench.card.seed, display)
         for picked in pick_all(folder, bench.study, there, finals):
             display.note(f"  {picked.device_id}: {picked.message}")
-        for device in sorted(silent):
-            display.note(f"  {device} stopped answering; repeat the command once it is back")
+        for device in sorted(left):
+            display.note(f"  {device} was left out; repeat the command once it is there again")
     print(folder.study)
     return 0
 

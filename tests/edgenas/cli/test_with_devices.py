@@ -91,10 +91,10 @@ def test_the_test_split_is_read_once(
     run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls, test_reads: list[str]
 ) -> None:
     edgenas(
-        *("search", run.path, "--broker", broker, "--fleet", FLEET, "--device", "dev-a"),
-        *("--trials", 2, "--random", 1, "--finalists", 1, "--sessions", 1),
-        *("--final-level", "quick", "--budget", "1s", "--wait", WAIT_S),
-        *("--searcher", "surrogate"),
+        *("search", run.path, "--broker", broker, "--fleet", FLEET, "--devices", "dev-*"),
+        *("--latency-ms", 1000, "--peak-rss-mb", 4000, "--objective", "accuracy,latency"),
+        *("--budget", 2, "--random", 1, "--finalists", 1, "--sessions", 1),
+        *("--final-level", "quick", "--wait", 3, "--searcher", "surrogate"),
     )
     edgenas("pick", run.path)
     edgenas("export", run.path, "--out", "a.tflite")
@@ -133,6 +133,9 @@ def test_settling_is_remembered_by_the_journal_of_a_run(
 def test_devices_that_are_not_there(run: RunDir, broker: str, edgenas: Calls) -> None:
     words = ("search", run.path, "--broker", broker, "--fleet", FLEET, "--wait", 0.2)
     assert "found none online" in edgenas.error(*words)
+    assert "'profile=pi*', which no device" in edgenas.error(*words, "--devices", "profile=pi*")
+    both = ("--devices", "all", "--device", "dev-a")
+    assert "--devices or --device" in edgenas.error(*words, *both)
     assert "ghost (never seen)" in edgenas.error(*words, "--device", "ghost")
     for word in ("dev-a=0", "dev-a=x", "Not An Id"):
         assert "expected" in edgenas.error(*words, "--device", word)
