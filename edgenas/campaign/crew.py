@@ -5,10 +5,19 @@ Keeps count and decides; submitting and recording is left to `edgenas.campaign.l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from edgenas.campaign.measuring import DeviceSetup
+from edgenas.search.disturbance import (
+    REMEMBERED,
+    alone,
+    common_disturbance,
+    samples_of,
+    slow_share,
+)
 from edgenas.search.equivalence import LOOKS, reference_state
 from edgenas.search.study import Study
 from edgenas.search.trial import Outcome
@@ -28,6 +37,7 @@ class Worker:
         doubtful: the reference took another time than it used to, and has to be looked at again.
         silent: it has stopped answering.
         changed: it is no longer the device that it was.
+        slow: share of slow samples and of processors used by others, of its newest measurements.
     """
 
     setup: DeviceSetup
@@ -37,6 +47,18 @@ class Worker:
     doubtful: bool = False
     silent: bool = False
     changed: bool = False
+    slow: deque[tuple[float, float | None]] = field(
+        default_factory=lambda: deque(maxlen=REMEMBERED)
+    )
+
+    def undisturbed(self, outcome: Outcome, raw: Mapping[str, Any] | None) -> Outcome:
+        """The figures of a new measurement without what other programs did to its newest ones."""
+        samples = samples_of(raw)
+        if not samples or raw is None:
+            return outcome
+        self.slow.append((slow_share([samples]), raw.get("busy_pct")))
+        share = common_disturbance([s for s, _ in self.slow], [pct for _, pct in self.slow])
+        return alone(outcome, samples, share)
 
     @property
     def at_work(self) -> bool:

@@ -111,7 +111,10 @@ class Lane:
             self._again.insert(0, trial)  # somebody else of the team measures it
             return None
         worker.since_reference += 1
-        return self._end(trial, answer.result, answer.raw)
+        result = answer.result
+        if isinstance(result, Outcome):
+            result = worker.undisturbed(result, answer.raw)
+        return self._end(trial, result, answer.raw)
 
     # --- proposals -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from importlib import metadata
 
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.final_test import FinalFigures, final_figures
-from edgenas.campaign.finals import FALLBACK_LEVEL, FinalsPlan, budget_of, finalists_of
+from edgenas.campaign.finals import FinalsPlan, budget_of, judged_finalists
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import Picked
 from edgenas.campaign.rundir import RunCard, RunDir
@@ -22,10 +22,8 @@ from edgenas.data import ImageData
 from edgenas.report import model as r
 from edgenas.search.budget import Budget
 from edgenas.search.front import accuracy_and_latency, best_under, pareto_front
-from edgenas.search.pick import Finalist
 from edgenas.search.study import Study
 from edgenas.search.trial import Outcome, Trial
-from edgenas.space.arch import Arch
 from edgenas.train.checkpoint import Checkpoint
 from edgenas.train.loop import StepReport, read_metrics, training_seconds
 
@@ -156,10 +154,10 @@ def _finalists(sources: Sources, device: str, picked: Picked | None) -> tuple[r.
     budget = budget_of(sources.study, device)
     reasons = {arch_id: reason for arch_id, _, reason in picked.ranking} if picked else {}
     rows = []
-    for arch in finalists_of(sources.study, device, sources.finals.count):
-        found = _sessions(sources, device, arch)
+    for many in judged_finalists(sources.study, device, sources.finals):
+        arch, found = many.arch, many.sessions
         if found:
-            typical, many = _typical(found), Finalist(arch, tuple(found))
+            typical = _typical(found)
             inside = not budget.exceeded(many.certified_p95_ms, many.peak_memory_bytes)
             rows.append(
                 r.Finalist(
@@ -177,13 +175,14 @@ def _pick(
     if picked is None or picked.arch is None or test is None:
         return None
     arch, space = picked.arch, sources.checkpoint.space
-    found = _sessions(sources, device, arch)
-    if not found:
+    judged = judged_finalists(sources.study, device, sources.finals)
+    many = next((one for one in judged if one.arch.id == arch.id and one.sessions), None)
+    if many is None:
         raise RunFolderError(
             f"device {device}: expected sessions of its pick {arch.id} at level "
             f"{sources.finals.level}, got none; repeat the `edgenas search` command"
         )
-    typical, many = _typical(found), Finalist(arch, tuple(found))
+    found, typical = many.sessions, _typical(many.sessions)
     return r.Pick(
         arch_id=arch.id,
         label=arch.describe(),
@@ -204,15 +203,6 @@ def _pick(
         sizes=space.map_sizes(arch),
         stages=space.stages,
     )
-
-
-def _sessions(sources: Sources, device: str, arch: Arch) -> list[Outcome]:
-    levels = (sources.finals.level, FALLBACK_LEVEL)
-    return [
-        s.result
-        for s in sources.study.sessions(device, arch.id)
-        if isinstance(s.result, Outcome) and s.result.level in levels
-    ]
 
 
 def _typical(sessions: Sequence[Outcome]) -> Outcome:

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         fleet_host(folder, args.broker, args.fleet, args.database) as host,
     ):
         setups = _setups(args, host)
-        finals = FinalsPlan(args.finalists, args.sessions, args.final_level)
+        finals = FinalsPlan(args.finalists, args.sessions, args.final_level, args.most_sessions)
         every = REFERENCE_EVERY if args.devices else 0
         plan = SearchPlan(counts, args.level, bench.card.seed, every)
         given = chosen_budgets(wanted_limits(args), [setup.device_id for setup in setups])

@@ -54,6 +54,10 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--level", default="quick", help="of candidates: quick (default), standard")
     parser.add_argument("--finalists", type=int, default=4, help="measured again (4)")
     parser.add_argument("--sessions", type=int, default=3, help="measurements of a finalist (3)")
+    parser.add_argument(
+        "--most-sessions", type=int, default=8, metavar="N",
+        help="of a finalist whose latency is not told from the limit by then (8)",
+    )  # fmt: skip
     parser.add_argument("--final-level", default="certify", help="of finalists (certify)")
     parser.add_argument(
         "--wait", type=seconds, default=10.0, metavar="S", help="wait this long for devices (10)"

@@ -105,14 +105,19 @@ def reference_state(
 
 
 def t_quantile(confidence: float, freedom: int) -> float:
-    """Quantile of Student's t distribution, to about 0.1 % from 4 degrees of freedom on.
+    """Quantile of Student's t distribution, to about 0.1 %.
 
-    Cornish-Fisher expansion (Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5).
+    Cornish-Fisher expansion (Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5),
+    which serves from 4 degrees of freedom on; exact for 1 and 2, and that of 2 for 3 (too large).
 
     Args:
         confidence: probability below the quantile, 0.5 to 1.
-        freedom: degrees of freedom, at least 4.
+        freedom: degrees of freedom, at least 1.
     """
+    if freedom == 1:
+        return math.tan(math.pi * (confidence - 0.5))
+    if freedom < _LEAST_FREEDOM:
+        return (2 * confidence - 1) / math.sqrt(2 * confidence * (1 - confidence))
     z = statistics.NormalDist().inv_cdf(confidence)
     terms = (
         z,

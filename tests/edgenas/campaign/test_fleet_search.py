@@ -17,7 +17,7 @@ from tests.edgenas.campaign.conftest import Measuring
 from tests.edgenas.campaign.runs import Killer, Listener
 from tests.edgenas.campaign.scripted_devices import WhenMeasuring, by_size
 from tests.edgenas.fleet.conftest import HASTY, Lab
-from tests.edgenas.fleet.device_twin import Script
+from tests.edgenas.fleet.device_twin import Answer, Script
 
 ALIKE = [DeviceSetup(f"dev-{n}", profile="rpi4", fingerprint="a" * 64) for n in (1, 2, 3)]
 TEAM = [Team(tuple(ALIKE[:2]))]
@@ -128,7 +128,7 @@ class Ageing:
     def __init__(self, after: int) -> None:
         self._left = after
 
-    def __call__(self, job_id: str, job: MeasureJob, model: bytes) -> Measurement:
+    def __call__(self, job_id: str, job: MeasureJob, model: bytes) -> Answer | None:
         self._left -= 1
         return slower(1.0 if self._left >= 0 else 1.2)(job_id, job, model)
 
