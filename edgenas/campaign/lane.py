@@ -20,6 +20,7 @@ from edgenas.campaign.teams import COMMON_LEVEL, Team, reference_arch
 from edgenas.search import SEARCHERS
 from edgenas.search.front import pareto_front
 from edgenas.search.probes import Probe
+from edgenas.search.score_cache import ScoreKey
 from edgenas.search.searcher import Searcher
 from edgenas.search.study import Study
 from edgenas.search.trial import Failure, Outcome, Trial
@@ -59,6 +60,7 @@ class Lane:
         self.lead = team.lead
         self._open: dict[tuple[str, str], Trial | None] = {}  # None stands for the reference
         self._exhausted: set[str] = set()
+        self._checkpoint = study.identity.checkpoint_sha256
         self._take_over(team.lead)
 
     @property
@@ -114,6 +116,7 @@ class Lane:
         result = answer.result
         if isinstance(result, Outcome):
             result = worker.undisturbed(result, answer.raw)
+            self.study.scores.put(self._score_key(worker, trial.arch), result.to_dict())
         return self._end(trial, result, answer.raw)
 
     # --- proposals -----------------------------------------------------------------------------
@@ -176,6 +179,11 @@ class Lane:
     # --- measuring -----------------------------------------------------------------------------
 
     def _launch(self, measurer: Measurer, worker: Worker, trial: Trial) -> None:
+        known = self.study.scores.get(self._score_key(worker, trial.arch))
+        if known is not None:  # another searcher, or an earlier run, had it measured there
+            device = worker.setup.device_id
+            self._end(trial, Outcome.from_dict(known), {"device": device, "measured": "before"})
+            return
         renewed = self.study.renewals(trial.number)
         key = f"trial-{trial.number}" + (f"-again-{renewed}" if renewed else "")
         failure = self._start(measurer, worker, trial.arch, key, self.plan.level)
@@ -183,6 +191,12 @@ class Lane:
             self._open[worker.setup.device_id, key] = trial
         else:
             self._end(trial, failure, None)
+
+    def _score_key(self, worker: Worker, arch: Arch) -> ScoreKey:
+        """Names the measurement of a network on a device as it is now."""
+        setup, epoch = worker.setup, len(self.study.probes.drifts(worker.setup.device_id))
+        device = f"{setup.key}/{epoch}"
+        return ScoreKey(self._checkpoint, arch.id, device, f"outcome/{self.plan.level}")
 
     def _look(self, measurer: Measurer, worker: Worker) -> None:
         """Have a device measure its reference model."""

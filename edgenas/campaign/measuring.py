@@ -6,6 +6,7 @@ because a candidate is bad. Statistics are those of `firmware_bridge.wire.statis
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from device_profiles.profile import STANDARD_CAP_MS, Thermal
@@ -58,6 +59,12 @@ class DeviceSetup:
     ram_budget_bytes: int | None = None
     file_format: FileFormat = "tflite"
     fingerprint: str = ""
+
+    @property
+    def key(self) -> str:
+        """What makes two latencies of one device comparable, as one word."""
+        how = (self.fingerprint, self.threads, self.cpus, self.memory_cap_bytes, self.file_format)
+        return f"{self.device_id}/{hashlib.sha256(repr(how).encode()).hexdigest()[:16]}"
 
 
 def check_level(level: str) -> str:

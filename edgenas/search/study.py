@@ -36,6 +36,7 @@ from edgenas.search.records import (
     read_result,
     result_text,
 )
+from edgenas.search.score_cache import ScoreCache
 from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space import Arch
 
@@ -79,6 +80,7 @@ class Study:
         self._path = database.address.file or str(database.address)
         self._known: int | None = None
         self.probes = ProbeLog(database, self._here, clock)
+        self.scores = ScoreCache(database, clock)
 
     @classmethod
     def open(
