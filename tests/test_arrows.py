@@ -76,7 +76,8 @@ SITES: dict[str, set[str]] = {
     "pymoo": {"edgenas.search.inner"},
     "PIL": {"edgenas.data.pixels"},
     "sqlalchemy": {
-        *("edgenas.database", "edgenas.search.study", "edgenas.fleet.journal"),
+        *("edgenas.database", "edgenas.search.study", "edgenas.search.probes"),
+        *("edgenas.search.study_queries", "edgenas.search.score_cache", "edgenas.fleet.journal"),
         *("edgenas.fleet.workers", "edgenas.fleet.audit_log", "edgenas.fleet.device_log"),
         *("edgenas.fleet.job_log", "edgenas.fleet.deployment_log", "edgenas.fleet.release_log"),
         *("edgenas.fleet.rollout_log", "edgenas.fleet.label_log", "edgenas.fleet.enrolment_log"),

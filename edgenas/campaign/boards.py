@@ -6,6 +6,9 @@ What the user asked for (threads) wins over the profile. Leaves finding the prof
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from device_profiles.loader import ProfileUnfitError
 from device_profiles.profile import clusters_of
 from edgenas.campaign.errors import CampaignError
@@ -32,8 +35,9 @@ def device_setup(view: DeviceView, profiles: Profiles, threads: int | None = Non
     if profile is None:
         name = profile_of(view, profiles)
         return DeviceSetup(
-            view.device_id, threads or 1, profile=name, file_format=file_format_for(view)
-        )
+            view.device_id, threads or 1, profile=name, file_format=file_format_for(view),
+            fingerprint=fingerprint_of(view),
+        )  # fmt: skip
     wanted = threads or profile.threads
     clusters = () if view.facts is None else clusters_of(view.facts.fingerprint)
     try:
@@ -50,7 +54,16 @@ def device_setup(view: DeviceView, profiles: Profiles, threads: int | None = Non
         thermal=profile.thermal,
         ram_budget_bytes=profile.ram_budget_bytes,
         file_format=file_format_for(view),
+        fingerprint=fingerprint_of(view),
     )
+
+
+def fingerprint_of(view: DeviceView) -> str:
+    """Digest of everything that the board says it is; empty if it has not said anything."""
+    if view.facts is None or not view.facts.fingerprint:
+        return ""
+    told = json.dumps(dict(view.facts.fingerprint), sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def file_format_for(view: DeviceView) -> FileFormat:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgenas.campaign.errors import MeasuringError
-from edgenas.campaign.measuring import RETRYABLE, DeviceSetup, judge, measure_spec
+from edgenas.campaign.measuring import RETRYABLE, SILENT, DeviceSetup, judge, measure_spec
 from edgenas.campaign.scoring import Candidate, Scorer
 from edgenas.export.errors import CandidateError
 from edgenas.fleet.host import FleetHost
@@ -39,6 +39,7 @@ class Task:
         level: how thoroughly.
         attempt: number of tries before this one.
         last_attempt: the last try that is made.
+        elsewhere: another device may take it over, so that silence is answered at once.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Task:
     level: str
     attempt: int = 0
     last_attempt: int = ATTEMPTS - 1
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ class Measurer:
         if measurement is None:
             return Answer(task, result, None, None)
         raw = {
+            "device": task.setup.device_id,
             "legs": [asdict(leg) for leg in measurement.legs],
             "memory": dict(measurement.memory),
             "runtime": measurement.runtime,
@@ -205,6 +208,8 @@ class Measurer:
         result, task = answer.result, answer.task
         hopeless = not isinstance(result, Failure) or result.code not in RETRYABLE
         if hopeless or task.attempt >= task.last_attempt:
+            return False
+        if task.elsewhere and isinstance(result, Failure) and result.code in SILENT:
             return False
         self._submit(replace(task, attempt=task.attempt + 1))
         return True

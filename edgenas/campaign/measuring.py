@@ -6,6 +6,7 @@ because a candidate is bad. Statistics are those of `firmware_bridge.wire.statis
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from device_profiles.profile import STANDARD_CAP_MS, Thermal
@@ -45,6 +46,7 @@ class DeviceSetup:
         thermal: how cool the board must be; None leaves that to the level.
         ram_budget_bytes: most memory that a network should add there; None if nobody says.
         file_format: what its runtime reads.
+        fingerprint: digest of what the board says it is; empty if it never said so.
     """
 
     device_id: str
@@ -56,6 +58,13 @@ class DeviceSetup:
     thermal: Thermal | None = None
     ram_budget_bytes: int | None = None
     file_format: FileFormat = "tflite"
+    fingerprint: str = ""
+
+    @property
+    def key(self) -> str:
+        """What makes two latencies of one device comparable, as one word."""
+        how = (self.fingerprint, self.threads, self.cpus, self.memory_cap_bytes, self.file_format)
+        return f"{self.device_id}/{hashlib.sha256(repr(how).encode()).hexdigest()[:16]}"
 
 
 def check_level(level: str) -> str:

@@ -12,7 +12,7 @@ from importlib import metadata
 
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.final_test import FinalFigures, final_figures
-from edgenas.campaign.finals import FALLBACK_LEVEL, FinalsPlan, budget_of, finalists_of
+from edgenas.campaign.finals import FinalsPlan, budget_of, judged_finalists
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import Picked
 from edgenas.campaign.rundir import RunCard, RunDir
@@ -22,15 +22,12 @@ from edgenas.data import ImageData
 from edgenas.report import model as r
 from edgenas.search.budget import Budget
 from edgenas.search.front import accuracy_and_latency, best_under, pareto_front
-from edgenas.search.pick import Finalist
 from edgenas.search.study import Study
 from edgenas.search.trial import Outcome, Trial
-from edgenas.space.arch import Arch
 from edgenas.train.checkpoint import Checkpoint
 from edgenas.train.loop import StepReport, read_metrics, training_seconds
 
 CURVE_POINTS = 200
-BASELINE = "random"
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ def _candidate(trial: Trial, budget: Budget, on_front: bool) -> r.CandidatePoint
     return r.CandidatePoint(
         arch_id=trial.arch.id,
         label=trial.arch.describe(),
-        searcher="random" if trial.searcher == BASELINE else "evolution",
+        searcher=trial.searcher,
         accuracy_search=value.accuracy,
         latency_p50_ms=value.latency_p50_ms,
         latency_p95_ms=value.latency_p95_ms,
@@ -147,7 +144,7 @@ def _failed(trial: Trial) -> r.FailedTrial:
     return r.FailedTrial(
         trial.arch.id,
         trial.arch.describe(),
-        "random" if trial.searcher == BASELINE else "evolution",
+        trial.searcher,
         trial.failure.code,
         trial.failure.detail,
     )
@@ -157,10 +154,10 @@ def _finalists(sources: Sources, device: str, picked: Picked | None) -> tuple[r.
     budget = budget_of(sources.study, device)
     reasons = {arch_id: reason for arch_id, _, reason in picked.ranking} if picked else {}
     rows = []
-    for arch in finalists_of(sources.study, device, sources.finals.count):
-        found = _sessions(sources, device, arch)
+    for many in judged_finalists(sources.study, device, sources.finals):
+        arch, found = many.arch, many.sessions
         if found:
-            typical, many = _typical(found), Finalist(arch, tuple(found))
+            typical = _typical(found)
             inside = not budget.exceeded(many.certified_p95_ms, many.peak_memory_bytes)
             rows.append(
                 r.Finalist(
@@ -178,13 +175,14 @@ def _pick(
     if picked is None or picked.arch is None or test is None:
         return None
     arch, space = picked.arch, sources.checkpoint.space
-    found = _sessions(sources, device, arch)
-    if not found:
+    judged = judged_finalists(sources.study, device, sources.finals)
+    many = next((one for one in judged if one.arch.id == arch.id and one.sessions), None)
+    if many is None:
         raise RunFolderError(
             f"device {device}: expected sessions of its pick {arch.id} at level "
             f"{sources.finals.level}, got none; repeat the `edgenas search` command"
         )
-    typical, many = _typical(found), Finalist(arch, tuple(found))
+    found, typical = many.sessions, _typical(many.sessions)
     return r.Pick(
         arch_id=arch.id,
         label=arch.describe(),
@@ -207,15 +205,6 @@ def _pick(
     )
 
 
-def _sessions(sources: Sources, device: str, arch: Arch) -> list[Outcome]:
-    levels = (sources.finals.level, FALLBACK_LEVEL)
-    return [
-        s.result
-        for s in sources.study.sessions(device, arch.id)
-        if isinstance(s.result, Outcome) and s.result.level in levels
-    ]
-
-
 def _typical(sessions: Sequence[Outcome]) -> Outcome:
     """The session with the median p95: one that was measured, not an average."""
     ordered = sorted(sessions, key=lambda outcome: outcome.certified_p95_ms)
@@ -223,7 +212,7 @@ def _typical(sessions: Sequence[Outcome]) -> Outcome:
 
 
 def _baseline(trials: Sequence[Trial], budget: Budget) -> r.Baseline | None:
-    mine = [trial for trial in trials if trial.searcher == BASELINE]
+    mine = [trial for trial in trials if trial.searcher == r.BASELINE]
     best = best_under(mine, budget)
     if best is None or best.value is None:
         return None

@@ -1,8 +1,8 @@
 """The search: searchers propose, devices measure, the study remembers.
 
-Every device has its own searchers and its own queue; no device waits for another, and a proposal
-is on the disk before it is measured. What is proposed is decided in `edgenas.search`, what is
-picked in `edgenas.campaign.finals`.
+Every team of equal devices has searchers and a queue of its own; no device waits for another, and
+a proposal is on the disk before it is measured. What is proposed is decided in `edgenas.search`,
+what a team does in `edgenas.campaign.lane`, what is picked in `edgenas.campaign.finals`.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgenas.campaign.errors import CampaignError
-from edgenas.campaign.measurer import Answer, Measurer, Task, require_answers
-from edgenas.campaign.measuring import SILENT, DeviceSetup, check_level
+from edgenas.campaign.lane import Lane, LanePlan
+from edgenas.campaign.measurer import Measurer, Task, require_answers
+from edgenas.campaign.measuring import DeviceSetup, check_level
 from edgenas.campaign.progress import Progress
-from edgenas.campaign.scoring import Candidate
+from edgenas.campaign.teams import Team
 from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget, derive_budget
-from edgenas.search.searcher import Searcher
 from edgenas.search.study import Study
 from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
 
 BUDGET_LEVEL = "quick"
-AHEAD = 2  # jobs a device has at a time: one that runs and one that waits
+REFERENCE_EVERY = 12  # results of a device of a fleet between two looks at whether it has changed
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,14 @@ class SearchPlan:
         trials: measured candidates a device, by name of searcher.
         level: measuring level of candidates.
         seed: of the searchers.
+        reference_every: results of a device between two measurements of its reference model, by
+            which a change of the device is seen; 0 measures none.
     """
 
     trials: dict[str, int]
     level: str = "quick"
     seed: int = 0
+    reference_every: int = 0
 
     def __post_init__(self) -> None:
         unknown = set(self.trials) - set(SEARCHERS)
@@ -52,7 +55,7 @@ class SearchPlan:
 
     @property
     def total(self) -> int:
-        """Candidates a device."""
+        """Candidates a team."""
         return sum(self.trials.values())
 
 
@@ -112,133 +115,57 @@ def search(
     setups: Sequence[DeviceSetup],
     plan: SearchPlan,
     progress: Progress,
-) -> None:
-    """Measure `plan.total` candidates on every device, going on from what the study holds.
+    teams: Sequence[Team] = (),
+) -> set[str]:
+    """Measure `plan.total` candidates for every device, going on from what the study holds.
+
+    Args:
+        measurer: measures.
+        study: the history.
+        space: where candidates come from.
+        setups: the devices.
+        plan: how many candidates, by whom.
+        progress: is told.
+        teams: the same devices, where one measurement holds for several; without them every
+            device measures for itself.
+
+    Returns:
+        The devices whose equals did their work, because they stopped answering or changed.
 
     Raises:
         SearchError: the study belongs to something else.
-        MeasuringError: a device stopped answering; the others have all their trials.
+        MeasuringError: a device stopped answering that nobody can stand in for; the others have
+            all their trials.
         LocalDeviceError, FleetStoppedError: measuring cannot go on.
     """
-    lanes = {s.device_id: _Lane(study, space, s, plan) for s in setups}
-    total = plan.total * len(setups)
-    progress.phase(f"searching on {len(setups)} devices", total)
-    progress.advance(sum(lane.done for lane in lanes.values()), "")
+    teams = teams or [Team((setup,)) for setup in setups]
+    how = LanePlan(plan.trials, plan.level, plan.seed, plan.reference_every)
+    lanes = [Lane(study, space, team, how, progress) for team in teams]
+    homes = {
+        setup.device_id: lane
+        for team, lane in zip(teams, lanes, strict=True)
+        for setup in team.setups
+    }
+    progress.phase(f"searching on {len(setups)} devices", plan.total * len(lanes))
+    progress.advance(sum(lane.done for lane in lanes), "")
     while True:
-        for lane in lanes.values():
+        for lane in lanes:
             lane.fill(measurer)
         if not measurer.outstanding:
             break
-        for lane in lanes.values():
+        for lane in lanes:
             lane.prepare(measurer)
         answer = measurer.wait()
-        trial = lanes[answer.task.setup.device_id].take(answer)
-        for lane in lanes.values():
-            lane.overhear(trial)
-        progress.advance(sum(lane.done for lane in lanes.values()), _figures(trial))
-    for lane in lanes.values():
+        trial = homes[answer.task.setup.device_id].take(answer)
+        if trial is not None:
+            for lane in lanes:
+                lane.overhear(trial)
+            progress.advance(sum(lane.done for lane in lanes), _figures(trial))
+    for lane in lanes:
         for trial in lane.failed():
             progress.note(f"  {trial.device}: {trial.arch.id} failed: {_failure(trial)}")
-    require_answers([device for device, lane in lanes.items() if lane.lost])
-
-
-class _Lane:
-    """One device's part of the search."""
-
-    def __init__(
-        self, study: Study, space: ArchSpace, setup: DeviceSetup, plan: SearchPlan
-    ) -> None:
-        self.study, self.setup, self.plan = study, setup, plan
-        budget = study.budgets().get(setup.device_id)
-        self.searchers: dict[str, Searcher] = {}
-        for name in plan.trials:
-            searcher = SEARCHERS[name](space, device=setup.device_id, seed=plan.seed, budget=budget)
-            searcher.resume(study.trials(setup.device_id, name))
-            for trial in study.trials():
-                searcher.overhear(trial)
-            self.searchers[name] = searcher
-        self.open: dict[int, Trial] = {}
-        pending = study.pending(setup.device_id)
-        self._again = [trial for trial in pending if trial.searcher in plan.trials]
-        self.lost = False
-        self._exhausted: set[str] = set()
-
-    @property
-    def done(self) -> int:
-        """Trials with a result."""
-        trials = self.study.trials(self.setup.device_id)
-        return sum(t.state != "asked" for t in trials if t.searcher in self.plan.trials)
-
-    def failed(self) -> list[Trial]:
-        """Trials without figures."""
-        return [t for t in self.study.trials(self.setup.device_id) if t.state == "failed"]
-
-    def fill(self, measurer: Measurer) -> None:
-        """Give the device as much work as it may have; none if it has stopped answering."""
-        while len(self.open) < AHEAD and not self.lost:
-            trial = self._again.pop(0) if self._again else self._ask(measurer)
-            if trial is None:
-                return
-            self._launch(measurer, trial)
-
-    def prepare(self, measurer: Measurer) -> None:
-        """While devices elsewhere measure, think about what comes next; not beside a local one."""
-        for searcher in self._unready():
-            measurer.quietly(searcher.prepare, timeout_s=0.0)
-
-    def overhear(self, trial: Trial) -> None:
-        """Take note of what any device answered."""
-        for searcher in self.searchers.values():
-            searcher.overhear(trial)
-
-    def _unready(self) -> list[Searcher]:
-        """Searchers that have to think before they can propose once more."""
-        wanted = [] if self.lost else [n for n in self.searchers if self._share(n) < 1]
-        return [self.searchers[name] for name in wanted if not self.searchers[name].is_ready]
-
-    def take(self, answer: Answer) -> Trial:
-        """Keep what a device answered."""
-        trial = self.open.pop(int(answer.task.key.removeprefix("trial-")))
-        self.lost = isinstance(answer.result, Failure) and answer.result.code in SILENT
-        return self._end(trial, answer.result, answer)
-
-    def _launch(self, measurer: Measurer, trial: Trial) -> None:
-        candidate = measurer.candidate(trial.arch, self.setup.file_format)
-        if isinstance(candidate, Candidate):
-            self.open[trial.number] = trial
-            key = f"trial-{trial.number}"
-            measurer.start(Task(key, self.setup, candidate, self.plan.level))
-        else:
-            self._end(trial, candidate, None)
-
-    def _end(self, trial: Trial, result: Outcome | Failure, answer: Answer | None) -> Trial:
-        ended = self.study.record(trial.number, result, answer.raw if answer else None)
-        self.searchers[trial.searcher].tell(ended)
-        return ended
-
-    def _share(self, name: str) -> float:
-        """Part of a searcher's trials that was asked for; 1 if none are wanted."""
-        wanted = self.plan.trials[name]
-        if not wanted or name in self._exhausted:
-            return 1.0
-        return len(self.study.trials(self.setup.device_id, name)) / wanted
-
-    def _ask(self, measurer: Measurer) -> Trial | None:
-        """The next proposal of the searcher that is furthest behind its count."""
-        shares = {name: self._share(name) for name in self.plan.trials}
-        for name in sorted(shares, key=lambda name: shares[name]):
-            if shares[name] >= 1:
-                return None
-            searcher = self.searchers[name]
-            if not searcher.is_ready:
-                measurer.quietly(searcher.prepare)
-            fresh = searcher.ask(1)
-            if fresh:
-                (trial,) = self.study.ask(self.setup.device_id, name, fresh)
-                searcher.tell(trial)
-                return trial
-            self._exhausted.add(name)
-        return None
+    require_answers({name for lane in lanes if lane.lost for name in lane.crew.silent})
+    return {name for lane in lanes for name in lane.crew.left}
 
 
 def _measure_now(

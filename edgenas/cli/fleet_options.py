@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from edgenas.campaign.boards import device_setup
 from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.selecting import select
 from edgenas.fleet.host import FleetHost
-from edgenas.fleet.profiles import Profiles, known_profiles
+from edgenas.fleet.profiles import Profiles, known_profiles, profile_of
 from edgenas.search.budget import Budget, parse_budget
 
 
@@ -40,6 +41,25 @@ def chosen_setups(
             f"`edgenas-device run` on a board, or name a device with --device to wait for it"
         )
     return [device_setup(view, profiles) for view in views]
+
+
+def selected_setups(
+    selector: str, words: Sequence[str], host: FleetHost, profiles: Profiles
+) -> list[DeviceSetup]:
+    """The devices of a fleet that a selector means, as their board profiles say.
+
+    Raises:
+        CampaignError: devices are named twice over, or none is meant.
+        ProfileProblemError: a profile is wrong, or several match a device equally well.
+    """
+    if words:
+        raise CampaignError(
+            f"expected --devices or --device, got --devices {selector} and --device "
+            f"{' --device '.join(words)}; name all of them in one"
+        )
+    views = [v for v in host.devices() if v.online and v.facts is not None and v.facts.measure]
+    chosen = select(selector, views, lambda view: profile_of(view, profiles))
+    return [device_setup(view, profiles) for view in chosen]
 
 
 def chosen_budgets(words: Sequence[str], devices: Sequence[str]) -> dict[str, Budget]:

@@ -127,7 +127,8 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[ID=]LIMITS",
         help="such as 5ms,8MiB or pi4=5ms: p95 latency and peak memory, for one device or for all; "
-        "may be repeated (default: 70%% of the way from the smallest to the largest network)",
+        "may be repeated (default: 70%% of the way from the smallest to the largest network); for "
+        "`edgenas search` also a plain number: how many candidates to measure",
     )
 
 

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from edgenas.cli.options import Subparsers, add_broker, add_budget, add_devices, add_run, seconds
+from edgenas.cli.options import Subparsers, add_broker, add_run
+from edgenas.cli.search_options import (
+    add_search,
+    check_limited,
+    wanted_limits,
+    wanted_trials,
+)
+
+if TYPE_CHECKING:
+    from edgenas.campaign.measuring import DeviceSetup
+    from edgenas.fleet.host import FleetHost
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -18,68 +29,75 @@ def add_parser(commands: Subparsers) -> None:
     )
     add_run(parser)
     add_broker(parser, required=True)
-    add_devices(parser)
-    add_budget(parser)
-    parser.add_argument(
-        "--searcher", default="evolution", metavar="NAME",
-        help="evolution (default), surrogate (fewest measurements, for 30 trials and more), linas, "
-        "nsga2, regularised, spos, ofa, random",
-    )  # fmt: skip
-    parser.add_argument("--trials", type=int, default=24, help="candidates of the searcher (24)")
-    parser.add_argument("--random", type=int, default=12, help="candidates of random search (12)")
-    parser.add_argument("--level", default="quick", help="of candidates: quick (default), standard")
-    parser.add_argument("--finalists", type=int, default=4, help="measured again (4)")
-    parser.add_argument("--sessions", type=int, default=3, help="measurements of a finalist (3)")
-    parser.add_argument("--final-level", default="certify", help="of finalists (certify)")
-    parser.add_argument(
-        "--wait", type=seconds, default=10.0, metavar="S", help="wait this long for devices (10)"
-    )
+    add_search(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Search."""
-    import time
-
     from rich.console import Console
 
     from edgenas.campaign.finals import FinalsPlan, certify
     from edgenas.campaign.fleet_session import fleet_host
     from edgenas.campaign.picking import pick_all, save_setups
     from edgenas.campaign.rundir import RunDir
-    from edgenas.campaign.searching import BudgetShares, SearchPlan, establish_budget, search
+    from edgenas.campaign.searching import (
+        REFERENCE_EVERY,
+        BudgetShares,
+        SearchPlan,
+        establish_budget,
+        search,
+    )
+    from edgenas.campaign.teams import form_teams
     from edgenas.campaign.workbench import workbench
     from edgenas.cli.display import Display
-    from edgenas.cli.fleet_options import chosen_budgets, chosen_setups
-    from edgenas.fleet.profiles import known_profiles
+    from edgenas.cli.fleet_options import chosen_budgets
 
-    folder, profiles = RunDir(args.folder), known_profiles(*args.profile_dirs)
+    folder, counts = RunDir(args.folder), wanted_trials(args)
     with (
         Display(Console(stderr=True)) as display,
         workbench(folder) as bench,
         fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host,
     ):
-        if not args.device:
-            time.sleep(min(args.wait, 3.0))  # births arrive at once, answers a little later
-        setups = chosen_setups(args.device, host, args.wait, profiles)
-        finals = FinalsPlan(args.finalists, args.sessions, args.final_level)
-        counts = {args.searcher: args.trials}
-        counts["random"] = counts.get("random", 0) + args.random
-        plan = SearchPlan(counts, args.level, bench.card.seed)
-        given = chosen_budgets(args.budget, [setup.device_id for setup in setups])
+        setups = _setups(args, host)
+        finals = FinalsPlan(args.finalists, args.sessions, args.final_level, args.most_sessions)
+        every = REFERENCE_EVERY if args.devices else 0
+        plan = SearchPlan(counts, args.level, bench.card.seed, every)
+        given = chosen_budgets(wanted_limits(args), [setup.device_id for setup in setups])
         for device, budget in given.items():
             if bench.study.budgets().get(device) != budget:
                 bench.study.set_budget(device, budget)
         save_setups(folder, bench.study, setups, finals)
         measurer, space = bench.measurer(host), bench.checkpoint.space
-        for setup in setups:
-            budget = establish_budget(
-                measurer, bench.study, space, setup, BudgetShares(0.7, 0.7), 3
-            )
+        budgets = [
+            establish_budget(measurer, bench.study, space, setup, BudgetShares(0.7, 0.7), 3)
+            for setup in setups
+        ]
+        check_limited(args, budgets)
+        for setup, budget in zip(setups, budgets, strict=True):
             display.note(f"  {setup.device_id}: {budget.reason}")
-        search(measurer, bench.study, space, setups, plan, display)
-        certify(measurer, bench.study, setups, finals, bench.card.seed, display)
-        for picked in pick_all(folder, bench.study, setups, finals):
+        teams = form_teams(measurer, bench.study, space, setups, display) if args.devices else ()
+        left = search(measurer, bench.study, space, setups, plan, display, teams)
+        there = [setup for setup in setups if setup.device_id not in left]
+        certify(measurer, bench.study, there, finals, bench.card.seed, display)
+        for picked in pick_all(folder, bench.study, there, finals):
             display.note(f"  {picked.device_id}: {picked.message}")
+        for device in sorted(left):
+            display.note(f"  {device} was left out; repeat the command once it is there again")
     print(folder.study)
     return 0
+
+
+def _setups(args: argparse.Namespace, host: FleetHost) -> list[DeviceSetup]:
+    """The devices that take part, and how they are measured."""
+    import time
+
+    from edgenas.cli.fleet_options import chosen_setups, selected_setups
+    from edgenas.fleet.profiles import known_profiles
+
+    profiles = known_profiles(*args.profile_dirs)
+    if not args.device:
+        time.sleep(min(args.wait, 3.0))  # births arrive at once, answers a little later
+    if args.devices:
+        return selected_setups(args.devices, args.device, host, profiles)
+    return chosen_setups(args.device, host, args.wait, profiles)

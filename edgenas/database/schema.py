@@ -223,6 +223,22 @@ SESSIONS = Table(
     *("sessions", METADATA, _position(), _integer("study"), _text("device"), _text("arch_id")),
     *(_text("arch"), _text("body"), _text("raw", null=True), _at()),
 )
+# The newest row of a trial is its result from then on; without a body it has to be measured again.
+RENEWALS = Table(
+    *("renewals", METADATA, _position(), _integer("study"), _integer("number"), _text("reason")),
+    *(_text("body", null=True), _text("raw", null=True), _at()),
+    Index(None, "study", "number"),
+)
+# Measurements that say something of a device, not of a candidate; `drift` rows have no figures.
+PROBES = Table(
+    *("probes", METADATA, _position(), _integer("study"), _text("device"), _text("kind")),
+    *(_text("arch_id", null=True), _text("body"), _at(), Index(None, "study", "device")),
+)
+# What is known of an architecture, by content; whichever search found it out.
+SCORES = Table(
+    *("scores", METADATA, _text("checkpoint", key=True), _text("arch_id", key=True)),
+    *(_text("device", key=True), _text("metric", key=True), _text("body"), _at()),
+)
 
 # --- what SQLAlchemy's tables cannot say -----------------------------------------------------
 

@@ -5,14 +5,26 @@ Where a mark stands is the plane's business, and naming single marks is `callout
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from edgenas.report.frame import LegendEntry, Plane, line
 from edgenas.report.markup import Markup, element, join
-from edgenas.report.model import Searcher
+from edgenas.report.model import BASELINE
 
 _VISIBLE_PX = 3.0
+
+Draw = Callable[[float, float, float, str], Markup]
+"""Draws a shape of a class around (x, y); the radius is that of a circle that looks as large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the candidates of one searcher are drawn: a shape, and the class of a colour."""
+
+    searcher: str
+    shape: Draw
+    colour: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +33,7 @@ class Mark:
 
     x: float
     y: float
-    searcher: Searcher
+    look: Look
     inside_budget: bool
     on_front: bool
     tooltip: str
@@ -29,7 +41,7 @@ class Mark:
 
 
 def circle(x: float, y: float, radius: float, class_: str) -> Markup:
-    """Return a circle, the shape of evolution."""
+    """Return a circle."""
     return element("circle", cx=x, cy=y, r=radius, class_=class_)
 
 
@@ -40,10 +52,38 @@ def triangle(x: float, y: float, radius: float, class_: str) -> Markup:
     return element("polygon", points=points, class_=class_)
 
 
-SHAPES: Mapping[Searcher, Callable[[float, float, float, str], Markup]] = {
-    "evolution": circle,
-    "random": triangle,
-}
+def square(x: float, y: float, radius: float, class_: str) -> Markup:
+    """Return a square that looks as large as the circle of that radius."""
+    half = 0.88 * radius
+    return element("rect", x=x - half, y=y - half, width=2 * half, height=2 * half, class_=class_)
+
+
+def diamond(x: float, y: float, radius: float, class_: str) -> Markup:
+    """Return a diamond that looks as large as the circle of that radius."""
+    far = 1.28 * radius
+    points = (
+        f"{x:.2f},{y - far:.2f} {x + far:.2f},{y:.2f} {x:.2f},{y + far:.2f} {x - far:.2f},{y:.2f}"
+    )
+    return element("polygon", points=points, class_=class_)
+
+
+_GUIDED: tuple[tuple[Draw, str], ...] = (
+    (circle, "guided1"),
+    (square, "guided2"),
+    (diamond, "guided3"),
+)
+
+
+def looks(searchers: Iterable[str]) -> dict[str, Look]:
+    """How each searcher is drawn: the baseline always alike, the others in their order."""
+    names = list(dict.fromkeys(searchers))
+    guided = [name for name in names if name != BASELINE]
+    found = {
+        name: Look(name, *_GUIDED[position % len(_GUIDED)]) for position, name in enumerate(guided)
+    }
+    if BASELINE in names:
+        found[BASELINE] = Look(BASELINE, triangle, "random")
+    return found
 
 
 def draw_mark(mark: Mark, plane: Plane) -> Markup:
@@ -51,23 +91,21 @@ def draw_mark(mark: Mark, plane: Plane) -> Markup:
     x, y = plane.place(mark.x, mark.y)
     filling = "in" if mark.inside_budget else "over"
     emphasis = " front" if mark.on_front else ""
-    shape = SHAPES[mark.searcher]
     return element(
         "g",
         element("title", mark.tooltip),
         _draw_interval(mark, plane),
-        shape(x, y, plane.size.marker_px, f"mark {mark.searcher} {filling}{emphasis}"),
+        mark.look.shape(x, y, plane.size.marker_px, f"mark {mark.look.colour} {filling}{emphasis}"),
         class_="point on-front" if mark.on_front else "point",
     )
 
 
 def legend_entries(marks: list[Mark], radius: float) -> list[LegendEntry]:
     """Name the shapes and fillings that the plot really shows."""
-    searchers = {mark.searcher for mark in marks}
+    shown = dict.fromkeys(mark.look for mark in marks)
     entries = [
-        LegendEntry(shape(0, 0, radius, f"mark {searcher} in"), searcher)
-        for searcher, shape in SHAPES.items()
-        if searcher in searchers
+        LegendEntry(look.shape(0, 0, radius, f"mark {look.colour} in"), look.searcher)
+        for look in sorted(shown, key=lambda look: (look.searcher == BASELINE, look.colour))
     ]
     if any(not mark.inside_budget for mark in marks):
         round_one = circle(-6, 0, 0.9 * radius, "mark neutral over")

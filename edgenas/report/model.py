@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from edgenas.report.checks import (
     check_digest,
@@ -27,7 +26,7 @@ from edgenas.space import Arch, StageSpace
 
 SCHEMA = "edgenas-report/1"
 
-Searcher = Literal["evolution", "random"]
+BASELINE = "random"  # the searcher that the others are compared with
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +123,7 @@ class CandidatePoint:
 
     Attributes:
         accuracy_search: accuracy of the exported INT8 bytes on the search split.
+        searcher: name of the searcher that proposed it; `random` is the baseline.
         p50_ci95_ms: 95 % confidence interval (low, high) of the median latency.
         verdict: the device's verdict on the measurement, as in `ok` or `noisy`.
         inside_budget: whether the campaign judged it inside the device's budget.
@@ -133,7 +133,7 @@ class CandidatePoint:
 
     arch_id: str
     label: str
-    searcher: Searcher
+    searcher: str
     accuracy_search: float
     latency_p50_ms: float
     latency_p95_ms: float
@@ -150,6 +150,7 @@ class CandidatePoint:
     def __post_init__(self) -> None:
         """Refuse figures that cannot be plotted and digests that name nothing."""
         check_text("arch_id", self.arch_id)
+        check_text("searcher", self.searcher)
         check_fraction("accuracy_search", self.accuracy_search)
         for name in ("latency_p50_ms", "latency_p95_ms"):
             check_positive(name, getattr(self, name))
@@ -165,7 +166,7 @@ class FailedTrial:
 
     arch_id: str
     label: str
-    searcher: Searcher
+    searcher: str
     code: str
     reason: str
 

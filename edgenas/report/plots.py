@@ -6,7 +6,7 @@ the budget limits the p95: a filled mark is never right of the budget line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from edgenas.report.axis import Axis, linear_axis, positive_axis
 from edgenas.report.callouts import Callout
 from edgenas.report.files import write_text_atomically
 from edgenas.report.frame import Alone, PlotSize
-from edgenas.report.marks import Mark
+from edgenas.report.marks import Look, Mark, looks
 from edgenas.report.markup import Markup, trusted_style
 from edgenas.report.model import CandidatePoint, DeviceReport
 from edgenas.report.scatter import Limit, ScatterSpec, draw_scatter
@@ -39,7 +39,10 @@ def latency_plot(device: DeviceReport, size: PlotSize = WIDE, alone: Alone | Non
     Each bar is the 95 % confidence interval of the p50, joined to its mark by a thread.
     """
     budget = device.budget
-    marks = [_mark(device, one, one.latency_p95_ms, one.p50_ci95_ms) for one in device.candidates]
+    drawn = looks(one.searcher for one in device.candidates)
+    marks = [
+        _mark(device, one, one.latency_p95_ms, one.p50_ci95_ms, drawn) for one in device.candidates
+    ]
     allowed = budget.latency_p95_ms
     limit = None if allowed is None else Limit(allowed, f"budget: p95 ≤ {units.limit_ms(allowed)}")
     values = [mark.x for mark in marks] + [one.x for one in _latency_callouts(device)]
@@ -68,8 +71,10 @@ def memory_plot(device: DeviceReport, size: PlotSize = WIDE_SMALL) -> Markup:
     if device.pick is not None:
         sizes.append(float(device.pick.peak_memory_bytes))
     unit_name, unit = units.binary_unit(max(sizes, default=1.0))
+    drawn = looks(one.searcher for one in device.candidates)
     marks = [
-        _mark(device, one, max(one.peak_memory_bytes, 1) / unit, None) for one in device.candidates
+        _mark(device, one, max(one.peak_memory_bytes, 1) / unit, None, drawn)
+        for one in device.candidates
     ]
     allowed = device.budget.peak_memory_bytes
     limit = None if allowed is None else Limit(allowed / unit, f"budget ≤ {units.size(allowed)}")
@@ -103,12 +108,16 @@ def write_plot_svg(device_report: DeviceReport, path: Path) -> None:
 
 
 def _mark(
-    device: DeviceReport, one: CandidatePoint, x: float, interval: tuple[float, float] | None
+    device: DeviceReport,
+    one: CandidatePoint,
+    x: float,
+    interval: tuple[float, float] | None,
+    drawn: Mapping[str, Look],
 ) -> Mark:
     return Mark(
         x=x,
         y=100 * one.accuracy_search,
-        searcher=one.searcher,
+        look=drawn[one.searcher],
         inside_budget=one.inside_budget,
         on_front=one.on_front,
         tooltip=candidate_tooltip(one, device.budget),

@@ -1,8 +1,8 @@
 """The style sheets: colours for light and dark, the plots, the page and the printed page.
 
 Nothing here is computed; `SVG_STYLE` is for plots that stand alone, `PAGE_STYLE` for the page.
-Blue and orange (evolution, random) stay apart for the common kinds of colour blindness, and their
-marks differ in shape as well.
+Searchers have blue, violet and green, random search orange; the colours stay apart for the common
+kinds of colour blindness as far as they can, and the marks differ in shape as well.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _FONT = 'system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue","DejaVu Sans
 
 _LIGHT = """
 --page:#f6f5f1;--surface:#ffffff;--ink:#1d1c1a;--ink2:#5f5d57;--ink3:#8b8880;
---line:#e4e2db;--axis:#a9a69d;--evolution:#1f66c1;--random:#c55a00;
+--line:#e4e2db;--axis:#a9a69d;--guided1:#1f66c1;--guided2:#7a3fa8;--guided3:#177a5b;--random:#c55a00;
 --good:#12704a;--good-wash:#e2f2e9;--bad:#ad2222;--bad-wash:#fbe7e5;--wash:#efede7;
 --beyond:#1d1c1a0d;--limit:#5f5d57;--chip-ink:#ffffff;
 --t1:#bfe0d9;--t2:#86c2b8;--t3:#3f978b;--t4:#156b62;--t5:#0a443e;--on-t1:#0a443e;--on-t3:#ffffff;
@@ -19,7 +19,7 @@ _LIGHT = """
 """
 _DARK = """
 --page:#131312;--surface:#1c1c1a;--ink:#eeece6;--ink2:#aaa79e;--ink3:#7f7c74;
---line:#31302c;--axis:#6a675f;--evolution:#6fa8f5;--random:#f09545;
+--line:#31302c;--axis:#6a675f;--guided1:#6fa8f5;--guided2:#c49bf0;--guided3:#63c7a3;--random:#f09545;
 --good:#6fce9f;--good-wash:#173526;--bad:#ff8f85;--bad-wash:#43201d;--wash:#282723;
 --beyond:#ffffff0c;--limit:#aaa79e;--chip-ink:#131312;
 --t1:#1d4842;--t2:#28645b;--t3:#378a7e;--t4:#62b8ab;--t5:#a5dfd6;--on-t1:#d8f3ee;--on-t3:#0b1f1c;
@@ -33,7 +33,8 @@ _PLOT = """
 .plot .grid{stroke:var(--line);stroke-width:1}
 .plot .axis{stroke:var(--axis);stroke-width:1}
 .plot .mark{stroke-width:1.5;pointer-events:all;stroke-linejoin:round}
-.plot .evolution{--c:var(--evolution)}
+.plot .guided1{--c:var(--guided1)}.plot .guided2{--c:var(--guided2)}
+.plot .guided3{--c:var(--guided3)}
 .plot .random{--c:var(--random)}
 .plot .neutral{--c:var(--ink2)}
 .plot .mark.in{fill:var(--c);fill-opacity:.72;stroke:var(--surface);stroke-width:.8}

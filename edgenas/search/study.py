@@ -1,9 +1,9 @@
 """The durable history of a search: what was asked, what came of it, what was measured again.
 
-Append-only: a result is a row of its own beside the question, the latest budget of a device is the
-one that holds. Every change is on the disk when the call returns, so that a process killed at any
-moment loses nothing that was acknowledged. Proposing is left to the searchers, and asking devices
-to whoever runs the campaign.
+Append-only: a result is a row of its own beside the question, the latest budget of a device holds,
+and a result that went stale is followed by a row that says so. Every change is on the disk when the
+call returns, so that a process killed at any moment loses nothing that was acknowledged. Proposing
+is left to the searchers, and asking devices to whoever runs the campaign.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sqlalchemy import BindParameter, Select, bindparam, func, insert, select
+from sqlalchemy import Select
 
 from edgenas.database.address import Address, Where
-from edgenas.database.connection import Database, Line, add_once
-from edgenas.database.schema import BUDGETS, PROPERTIES, RESULTS, SESSIONS, STUDIES, TRIALS
+from edgenas.database.connection import Database, Line
+from edgenas.database.schema import SESSIONS, TRIALS
 from edgenas.errors import EdgenasError
+from edgenas.search import study_queries as q
 from edgenas.search.budget import Budget
 from edgenas.search.errors import StudyError, StudyMismatchError
+from edgenas.search.probes import ProbeLog
 from edgenas.search.records import (
     StudyIdentity,
     arch_text,
@@ -34,6 +36,7 @@ from edgenas.search.records import (
     read_result,
     result_text,
 )
+from edgenas.search.score_cache import ScoreCache
 from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space import Arch
 
@@ -65,40 +68,6 @@ class Session:
     wall_ms: int
 
 
-_STUDY: BindParameter[int] = bindparam("study")
-_NUMBER: BindParameter[int] = bindparam("number")
-_TRIAL = (TRIALS.c.number, TRIALS.c.device, TRIALS.c.searcher, TRIALS.c.arch, RESULTS.c.body)
-_SESSION = (
-    *(SESSIONS.c.position, SESSIONS.c.device, SESSIONS.c.arch, SESSIONS.c.body),
-    SESSIONS.c.wall_ms,
-)
-
-_BEGIN = add_once(STUDIES)
-_FIND = select(STUDIES.c.study).where(STUDIES.c.name == bindparam("name"))
-_ADD_PROPERTY = add_once(PROPERTIES)
-_PROPERTIES = select(PROPERTIES.c.name, PROPERTIES.c.value).where(PROPERTIES.c.study == _STUDY)
-_ADD_BUDGET = insert(BUDGETS)
-_BUDGETS = (
-    select(BUDGETS.c.device, BUDGETS.c.body)
-    .where(BUDGETS.c.study == _STUDY)
-    .order_by(BUDGETS.c.position)
-)
-_LAST = select(func.coalesce(func.max(TRIALS.c.number), 0)).where(TRIALS.c.study == _STUDY)
-_ADD_TRIAL = add_once(TRIALS)
-_ADD_RESULT = add_once(RESULTS)
-_TRIALS = (
-    select(*_TRIAL)
-    .outerjoin(RESULTS, (RESULTS.c.study == TRIALS.c.study) & (RESULTS.c.number == TRIALS.c.number))
-    .where(TRIALS.c.study == _STUDY)
-    .order_by(TRIALS.c.number)
-)
-_ONE_TRIAL = _TRIALS.where(TRIALS.c.number == _NUMBER)
-_RAW = select(RESULTS.c.raw).where(RESULTS.c.study == _STUDY, RESULTS.c.number == _NUMBER)
-_ADD_SESSION = insert(SESSIONS)
-_SESSIONS = select(*_SESSION).where(SESSIONS.c.study == _STUDY).order_by(SESSIONS.c.position)
-_SESSION_RAW = select(SESSIONS.c.raw).where(
-    SESSIONS.c.study == _STUDY, SESSIONS.c.position == _NUMBER
-)
 MAIN = "main"
 
 
@@ -110,6 +79,8 @@ class Study:
         self._database, self._clock, self._name = database, clock, name
         self._path = database.address.file or str(database.address)
         self._known: int | None = None
+        self.probes = ProbeLog(database, self._here, clock)
+        self.scores = ScoreCache(database, clock)
 
     @classmethod
     def open(
@@ -177,11 +148,11 @@ class Study:
     def set_budget(self, device: str, budget: Budget) -> None:
         """Say what a network may cost on `device` from now on; the earlier budgets stay on file."""
         row = {"device": device, "body": budget_text(budget), "wall_ms": self._clock()}
-        self._database.change(_ADD_BUDGET, {**self._here(), **row})
+        self._database.change(q.ADD_BUDGET, {**self._here(), **row})
 
     def budgets(self) -> dict[str, Budget]:
         """The budget that holds on each device, in the order in which devices first got one."""
-        rows = self._database.rows(_BUDGETS, self._here())
+        rows = self._database.rows(q.ALL_BUDGETS, self._here())
         texts = {str(device): str(body) for device, body in rows}
         return {device: self._decoded("budgets", read_budget, t) for device, t in texts.items()}
 
@@ -215,18 +186,52 @@ class Study:
         key = {**self._here(), "number": number}
         row = {"body": result_text(result), "raw": raw_text(raw), "wall_ms": self._clock()}
         with self._database.transaction():
-            if not self._database.rows(_ONE_TRIAL, key):
+            if not self._database.rows(q.ONE_TRIAL, key):
                 raise StudyError(
                     self._path,
                     f"expected the result of a trial that was asked, got number {number}; "
                     "ask for it first",
                 )
-            self._database.change(_ADD_RESULT, {**key, **row})
-        return self._select(_ONE_TRIAL, key)[0]
+            if self._is_stale(key):
+                self._database.change(q.ADD_RENEWAL, {**key, "reason": "measured again", **row})
+            else:
+                self._database.change(q.ADD_RESULT, {**key, **row})
+        return self._select(q.ONE_TRIAL, key)[0]
+
+    def invalidate(self, numbers: Iterable[int], reason: str) -> None:
+        """From now on these trials count as asked: what was measured no longer holds.
+
+        The figures stay on file; the next `record` gives a trial new ones. Trials without a result
+        are left as they are.
+
+        Args:
+            numbers: of the trials.
+            reason: in words.
+        """
+        with self._database.transaction():
+            ended = {trial.number for trial in self.trials() if trial.state != "asked"}
+            rows = [
+                {"number": n, "reason": reason, "body": None, "raw": None, "wall_ms": self._clock()}
+                for n in numbers
+                if n in ended
+            ]
+            if rows:
+                self._database.change(q.ADD_RENEWAL, [{**self._here(), **row} for row in rows])
+
+    def renewals(self, number: int) -> int:
+        """How often a trial's result went stale."""
+        rows = self._database.rows(q.RENEWED, {**self._here(), "number": number})
+        return sum(body is None for body, _ in rows)
+
+    def stale(self, device: str) -> list[Trial]:
+        """The trials of a device that have to be measured again, with what they once gave."""
+        rows = self._database.rows(q.ALL_TRIALS.where(TRIALS.c.device == device), self._here())
+        gone = [row for row in rows if row[5] is not None and row[6] is None]
+        return [self._decoded("trials", _trial, (*row[:5], None, None)) for row in gone]
 
     def trials(self, device: str | None = None, searcher: str | None = None) -> list[Trial]:
         """The trials in the order of asking; only those of `device` and `searcher` if given."""
-        query = _TRIALS
+        query = q.ALL_TRIALS
         if device is not None:
             query = query.where(TRIALS.c.device == device)
         if searcher is not None:
@@ -234,12 +239,17 @@ class Study:
         return self._select(query, self._here())
 
     def pending(self, device: str | None = None, searcher: str | None = None) -> list[Trial]:
-        """The trials without a result: after a crash, what has to be measured still."""
-        return [trial for trial in self.trials(device, searcher) if trial.state == "asked"]
+        """The trials that never had a result: after a crash, what has to be measured still."""
+        open_ = [trial for trial in self.trials(device, searcher) if trial.state == "asked"]
+        return [trial for trial in open_ if not self.renewals(trial.number)]
 
     def raw(self, number: int) -> dict[str, Any] | None:
         """The raw samples of a trial; None if there are none."""
-        return self._raw(_RAW, number)
+        key = {**self._here(), "number": number}
+        newest = [raw for body, raw in self._database.rows(q.RENEWED, key) if body is not None]
+        if newest:
+            return None if newest[-1] is None else self._decoded("renewals", read_raw, newest[-1])
+        return self._raw(q.RAW, number)
 
     # --- measured again ------------------------------------------------------------------------
 
@@ -253,11 +263,11 @@ class Study:
         """Record one more measuring of `arch` on `device`."""
         row = {"device": device, "arch_id": arch.id, "arch": arch_text(arch)}
         texts = {"body": result_text(result), "raw": raw_text(raw), "wall_ms": self._clock()}
-        self._database.change(_ADD_SESSION, {**self._here(), **row, **texts})
+        self._database.change(q.ADD_SESSION, {**self._here(), **row, **texts})
 
     def sessions(self, device: str | None = None, arch_id: str | None = None) -> list[Session]:
         """The repeated measurings in order; only those of `device` and `arch_id` if given."""
-        query = _SESSIONS
+        query = q.ALL_SESSIONS
         if device is not None:
             query = query.where(SESSIONS.c.device == device)
         if arch_id is not None:
@@ -267,27 +277,27 @@ class Study:
 
     def session_raw(self, position: int) -> dict[str, Any] | None:
         """The raw samples of a session; None if there are none."""
-        return self._raw(_SESSION_RAW, position)
+        return self._raw(q.SESSION_RAW, position)
 
     # -------------------------------------------------------------------------------------------
 
     def _here(self) -> dict[str, Any]:
         """Which of the studies in the database this is; 0, which none has, before it began."""
         if self._known is None:
-            rows = self._database.rows(_FIND, {"name": self._name})
+            rows = self._database.rows(q.FIND, {"name": self._name})
             self._known = int(rows[0][0]) if rows else None
         return {"study": self._known or 0}
 
     def _meta(self) -> dict[str, str]:
-        return {str(k): str(v) for k, v in self._database.rows(_PROPERTIES, self._here())}
+        return {str(k): str(v) for k, v in self._database.rows(q.ALL_PROPERTIES, self._here())}
 
     def _bind(self, identity: StudyIdentity) -> None:
         wanted = identity.to_rows()
         with self._database.transaction():
             if not self._meta():
-                self._database.change(_BEGIN, {"name": self._name, "wall_ms": self._clock()})
+                self._database.change(q.BEGIN, {"name": self._name, "wall_ms": self._clock()})
                 rows = [{**self._here(), "name": n, "value": v} for n, v in wanted.items()]
-                self._database.change(_ADD_PROPERTY, rows)
+                self._database.change(q.ADD_PROPERTY, rows)
         known = self._meta()
         for name, value in wanted.items():
             if known.get(name) != value:
@@ -299,10 +309,10 @@ class Study:
 
     def _ask(self, device: str, searcher: str, arch: Arch) -> Trial:
         here = self._here()
-        number = int(self._database.rows(_LAST, here)[0][0]) + 1
+        number = int(self._database.rows(q.LAST, here)[0][0]) + 1
         key = {"device": device, "searcher": searcher, "arch_id": arch.id}
         row = {"number": number, "arch": arch_text(arch), "wall_ms": self._clock()}
-        if not self._database.change(_ADD_TRIAL, {**here, **key, **row}):
+        if not self._database.change(q.ADD_TRIAL, {**here, **key, **row}):
             raise StudyError(
                 self._path,
                 f"expected a new architecture for {searcher} on {device}, got {arch.id} again; "
@@ -313,6 +323,11 @@ class Study:
     def _select(self, query: Select[Any], values: Mapping[str, Any]) -> list[Trial]:
         rows = self._database.rows(query, values)
         return [self._decoded("trials", _trial, row) for row in rows]
+
+    def _is_stale(self, key: Mapping[str, Any]) -> bool:
+        """Whether a result was taken back and not given again."""
+        rows = self._database.rows(q.RENEWED, key)
+        return bool(rows) and rows[-1][0] is None
 
     def _raw(self, query: Select[Any], number: int) -> dict[str, Any] | None:
         rows = self._database.rows(query, {**self._here(), "number": number})
@@ -337,7 +352,8 @@ def _database(where: Where, *, write: bool) -> Database:
 
 
 def _trial(row: Line) -> Trial:
-    number, device, searcher, arch, body = row
+    number, device, searcher, arch, first, renewal, newest = row
+    body = first if renewal is None else newest
     trial = Trial(int(number), str(device), str(searcher), read_arch(str(arch)))
     return trial if body is None else trial.ended(read_result(str(body)))
 

@@ -1,5 +1,7 @@
 """Finalists are measured again until each has its sessions; who wins is judged by those alone."""
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +54,7 @@ def test_every_finalist_gets_its_sessions_in_rounds(
     certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, listener)
     sessions = bench.study.sessions("dev-1")
     assert levels(sessions) == ["standard"] * 4
-    finalists = {arch.id for arch in finalists_of(bench.study, "dev-1", 2)}
+    finalists = {arch.id for arch in finalists_of(bench.study, "dev-1", PLAN)}
     assert {s.arch.id for s in sessions[:2]} == {s.arch.id for s in sessions[2:]} == finalists
     assert len(searched.received_jobs) == 4
     assert listener.phases == [("measuring finalists again (standard)", 4)]
@@ -166,3 +168,53 @@ def test_without_a_budget_it_says_what_to_do(bench: Workbench) -> None:
 def test_a_plan_that_could_pick_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(CampaignError, match="expected"):
         FinalsPlan(**wrong)
+
+
+class Wavering:
+    """`by_size`, 10 % slower and faster in turns with each model."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[int] = Counter()
+
+    def __call__(self, job_id: str, job: MeasureJob, model: bytes) -> Measurement:
+        found, by = by_size(job_id, job, model), (0.9, 1.1)[self._seen[len(model)] % 2]
+        self._seen[len(model)] += 1
+        legs = [
+            replace(leg, samples_ns=tuple(int(by * ns) for ns in leg.samples_ns))
+            for leg in found.legs
+        ]
+        return replace(found, legs=tuple(legs))
+
+
+def test_finalists_in_doubt_run_on_until_their_sessions_end(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    best, other = finalists_of(bench.study, "dev-1", PLAN)
+    searched.measure = Wavering()
+    size = bench.scorer.candidate(best).exported.size_bytes
+    bench.study.set_budget("dev-1", Budget(20 * size / 1e6, None, "where the best one lies"))
+    plan = FinalsPlan(count=2, sessions=2, level="standard", most_sessions=5)
+    listener = Listener()
+    certify(measuring(lab.current), bench.study, SETUPS, plan, 0, listener)
+    counts = {
+        arch.id: len(bench.study.sessions("dev-1", arch.id))
+        for arch in finalists_of(bench.study, "dev-1", plan)
+    }
+    assert counts[best.id] == 5
+    assert counts[other.id] <= 5
+    assert any("in doubt" in phase for phase, _ in listener.phases)
+    assert decide(bench.study, "dev-1", plan).pick is not None
+    jobs = len(searched.received_jobs)
+    certify(measuring(lab.current), bench.study, SETUPS, plan, 0, Silent())
+    assert len(searched.received_jobs) == jobs
+
+
+def test_sessions_before_a_change_of_the_device_do_not_count(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    bench.study.probes.mark_drift("dev-1", "another board")
+    assert decide(bench.study, "dev-1", PLAN).pick is None
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    assert len(bench.study.sessions()) == 8
+    assert decide(bench.study, "dev-1", PLAN).pick is not None

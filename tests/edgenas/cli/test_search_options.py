@@ -1,9 +1,15 @@
 """What `edgenas search --help` says of searchers, held against the registry."""
 
+import argparse
+
 import pytest
 
+from edgenas.campaign.errors import CampaignError
+from edgenas.cli.fleet_options import chosen_budgets
 from edgenas.cli.main import parser
+from edgenas.cli.search_options import check_limited, wanted_limits, wanted_trials
 from edgenas.search import SEARCHERS
+from edgenas.search.budget import Budget
 
 
 def test_the_help_names_every_searcher(capsys: pytest.CaptureFixture[str]) -> None:
@@ -13,7 +19,53 @@ def test_the_help_names_every_searcher(capsys: pytest.CaptureFixture[str]) -> No
     assert all(name in said for name in SEARCHERS)
 
 
-def test_the_searcher_is_evolution_unless_told_otherwise() -> None:
-    words = ["search", "run", "--broker", "mqtt://localhost"]
-    assert parser().parse_args(words).searcher == "evolution"
-    assert parser().parse_args([*words, "--searcher", "surrogate"]).searcher == "surrogate"
+def parsed(*words: str) -> argparse.Namespace:
+    return parser().parse_args(["search", "run", "--broker", "mqtt://localhost", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "counts"),
+    [
+        ((), {"evolution": 24, "random": 12}),
+        (("--searcher", "surrogate"), {"surrogate": 24, "random": 12}),
+        (("--trials", "64", "--random", "0"), {"surrogate": 64, "random": 0}),
+        (("--budget", "64"), {"surrogate": 64, "random": 0}),
+        (("--budget", "20", "--random", "5"), {"evolution": 20, "random": 5}),
+        (("--budget", "20", "--budget", "5ms"), {"evolution": 20, "random": 0}),
+        (("--budget", "9", "--searcher", "random"), {"random": 9}),
+        (("--budget", "40", "--objective", "accuracy"), {"ofa": 40, "random": 0}),
+        (("--objective", "accuracy", "--searcher", "spos"), {"spos": 24, "random": 12}),
+    ],
+)
+def test_how_many_candidates_of_whom(words: tuple[str, ...], counts: dict[str, int]) -> None:
+    assert wanted_trials(parsed(*words)) == counts
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--objective", "energy"), "expected one of accuracy,latency"),
+        (("--objective", "accuracy", "--searcher", "linas"), "expected --searcher ofa or spos"),
+        (("--budget", "5", "--budget", "6"), "expected one number of measurements"),
+        (("--budget", "5", "--trials", "6"), "expected one number of measurements"),
+    ],
+)
+def test_options_that_contradict_each_other(words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(CampaignError, match=said):
+        wanted_trials(parsed(*words))
+
+
+def test_limits_in_words_and_in_numbers() -> None:
+    args = parsed("--latency-ms", "8", "--peak-rss-mb", "20", "--budget", "64", "--budget", "a=1ms")
+    found = chosen_budgets(wanted_limits(args), ["a", "b"])
+    assert (found["a"].latency_p95_ms, found["a"].peak_memory_bytes) == (1.0, None)
+    assert (found["b"].latency_p95_ms, found["b"].peak_memory_bytes) == (8.0, 20_000_000)
+    assert wanted_limits(parsed("--budget", "3")) == []
+
+
+def test_accuracy_alone_wants_a_limit() -> None:
+    args = parsed("--objective", "accuracy")
+    check_limited(args, [Budget(5.0)])
+    with pytest.raises(CampaignError, match="give --latency-ms"):
+        check_limited(args, [Budget(5.0), Budget()])
+    check_limited(parsed(), [Budget()])

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,7 @@ from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.report import read_report_json
+from edgenas.search import SEARCHERS
 from firmware_bridge.wire.link import Connected, LinkEvent, Received, Will
 from firmware_bridge.wire.mqtt import MqttLink
 from tests.edgenas.cli.conftest import Calls
@@ -89,15 +91,18 @@ def test_the_test_split_is_read_once(
     run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls, test_reads: list[str]
 ) -> None:
     edgenas(
-        *("search", run.path, "--broker", broker, "--fleet", FLEET, "--device", "dev-a"),
-        *("--trials", 2, "--random", 1, "--finalists", 1, "--sessions", 1),
-        *("--final-level", "quick", "--budget", "1s", "--wait", WAIT_S),
+        *("search", run.path, "--broker", broker, "--fleet", FLEET, "--devices", "dev-*"),
+        *("--latency-ms", 1000, "--peak-rss-mb", 4000, "--objective", "accuracy,latency"),
+        *("--budget", 2, "--random", 1, "--finalists", 1, "--sessions", 1),
+        *("--final-level", "quick", "--wait", 3, "--searcher", "surrogate"),
     )
     edgenas("pick", run.path)
     edgenas("export", run.path, "--out", "a.tflite")
     assert test_reads == []
     edgenas("report", run.path)
     first = read_report_json(run.report_json)
+    (device,) = first.devices
+    assert Counter(c.searcher for c in device.candidates) == {"surrogate": 2, "random": 1}
     edgenas("report", run.path)
     edgenas("pick", run.path)
     edgenas("report", run.path)
@@ -106,9 +111,31 @@ def test_the_test_split_is_read_once(
     assert [device.pick for device in again.devices] == [device.pick for device in first.devices]
 
 
+def test_a_searcher_that_there_is_not(
+    run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls
+) -> None:
+    words = ("search", run.path, "--broker", broker, "--fleet", FLEET, "--device", "dev-a")
+    said = edgenas.error(*words, "--wait", WAIT_S, "--searcher", "annealing")
+    assert all(name in said for name in ("annealing", *SEARCHERS))
+
+
+def test_settling_is_remembered_by_the_journal_of_a_run(
+    run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls
+) -> None:
+    words = ("devices", "--broker", broker, "--fleet", FLEET, "--wait", 0, "--settle", "dev-a")
+    assert "expected --run beside --settle" in edgenas.error(*words)
+    edgenas(*words, "--run", run.path)
+    with contextlib.closing(FleetJournal(run.fleet)) as journal:
+        actions = [(entry.action, entry.subject) for entry in journal.audit.entries()]
+    assert ("device.settled", "dev-a") in actions
+
+
 def test_devices_that_are_not_there(run: RunDir, broker: str, edgenas: Calls) -> None:
     words = ("search", run.path, "--broker", broker, "--fleet", FLEET, "--wait", 0.2)
     assert "found none online" in edgenas.error(*words)
+    assert "'profile=pi*', which no device" in edgenas.error(*words, "--devices", "profile=pi*")
+    both = ("--devices", "all", "--device", "dev-a")
+    assert "--devices or --device" in edgenas.error(*words, *both)
     assert "ghost (never seen)" in edgenas.error(*words, "--device", "ghost")
     for word in ("dev-a=0", "dev-a=x", "Not An Id"):
         assert "expected" in edgenas.error(*words, "--device", word)

@@ -21,7 +21,6 @@ from edgenas.report.model import (
     Finalist,
     Pick,
     Report,
-    Searcher,
     Shipment,
     SupernetSummary,
     TrainingPoint,
@@ -95,9 +94,7 @@ def sample_device(
     return with_pick(device, inside) if inside else device
 
 
-def sample_candidate(
-    number: int, rng: Random, fastest_ms: float, searcher: Searcher
-) -> CandidatePoint:
+def sample_candidate(number: int, rng: Random, fastest_ms: float, searcher: str) -> CandidatePoint:
     """Return one candidate of sample data; evolution's are a little better than random ones."""
     size = rng.random() if searcher == "random" else rng.betavariate(1.6, 1.9)
     p50 = fastest_ms * (1 + 3.2 * size**1.3) * rng.uniform(0.97, 1.06)

@@ -84,11 +84,15 @@ def test_wrong_types_are_named(change: dict[str, Any], message: str, tmp_path: P
         read_report_json(path)
 
 
-def test_foreign_searcher_is_refused(tmp_path: Path) -> None:
+def test_any_searcher_has_a_name(tmp_path: Path) -> None:
     path, form = _written(tmp_path)
-    form["devices"][0]["candidates"][0]["searcher"] = "oracle"
+    first = form["devices"][0]["candidates"][0]
+    first["searcher"] = "a searcher of the user's own"
     path.write_text(json.dumps(form))
-    with pytest.raises(ReportFileError, match=r"candidates\[0\]\.searcher.*one of"):
+    assert read_report_json(path).devices[0].candidates[0].searcher == first["searcher"]
+    first["searcher"] = " "
+    path.write_text(json.dumps(form))
+    with pytest.raises(ReportFileError, match=r"candidates\[0\]\.searcher.*not empty"):
         read_report_json(path)
 
 

@@ -101,9 +101,23 @@ def test_searchers_differ_in_shape_and_budget_in_filling() -> None:
     root = _plot(device)
     for mark in _marks(root):
         names = mark.attrib["class"].split()
-        assert mark.tag == (f"{SVG}circle" if "evolution" in names else f"{SVG}polygon")
+        assert mark.tag == (f"{SVG}circle" if "guided1" in names else f"{SVG}polygon")
     hollow = [mark for mark in _marks(root) if "over" in mark.attrib["class"].split()]
     assert len(hollow) == sum(not one.inside_budget for one in device.candidates) > 0
+
+
+def test_every_searcher_is_named_and_has_a_look_of_its_own() -> None:
+    device = edge_devices()["usual"]
+    names = ("surrogate", "random", "nsga2", "<b>of my own</b>", "linas")
+    told = [replace(one, searcher=names[i % 5]) for i, one in enumerate(device.candidates)]
+    root = _plot(replace(device, candidates=tuple(told)))
+    legend = [one.text for one in of_class(root, "legend")]
+    assert legend[:5] == ["surrogate", "linas", "nsga2", "<b>of my own</b>", "random"]
+    shapes = {(mark.tag, mark.attrib["class"].split()[1]) for mark in _marks(root)}
+    assert len(shapes) == 4  # three looks go round; random search has its own
+    assert {colour for tag, colour in shapes if tag == f"{SVG}rect"} == {"guided2"}
+    for mark in _marks(root):
+        assert ("random" in mark.attrib["class"]) == (mark.attrib["class"].split()[1] == "random")
 
 
 def test_filled_marks_lie_left_of_the_budget_line() -> None:

@@ -13,6 +13,7 @@ from edgenas.database.address import Address, Where
 from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget
 from edgenas.search.errors import SearchError, StudyError, StudyMismatchError
+from edgenas.search.probes import Probe
 from edgenas.search.study import Study
 from edgenas.search.trial import Failure, Trial
 from edgenas.space import Arch
@@ -251,3 +252,36 @@ def test_a_search_goes_on_from_the_file_with_what_was_pending(path: Path) -> Non
             return [trial.arch for trial in study.trials()]
 
     assert proposals(()) == proposals((1, 14, 23))
+
+
+def test_a_result_that_went_stale_is_given_again(where: Where) -> None:
+    again = replace(VALUE, latency_p50_ms=VALUE.latency_p50_ms / 2)
+    with Study.open(where, IDENTITY) as study:
+        one, two, three = study.ask("a", "random", ARCHS[:3])
+        study.record(one.number, VALUE, raw={"n": 1})
+        study.record(two.number, Failure("oom", "killed"))
+        study.invalidate([one.number, three.number], "the board was swapped")
+        assert [trial.state for trial in study.trials()] == ["asked", "failed", "asked"]
+        assert study.pending() == [three]
+        assert study.stale("a") == [one.ended(VALUE)]
+        assert (study.renewals(one.number), study.renewals(three.number)) == (1, 0)
+        assert study.record(one.number, again, raw={"n": 2}).value == again
+        assert study.record(one.number, VALUE).value == again
+    with Study.read(where) as study:
+        assert study.trials()[0].value == again
+        assert study.raw(one.number) == {"n": 2}
+        assert study.stale("a") == []
+
+
+def test_probes_count_until_the_device_drifts(where: Where) -> None:
+    probe = Probe("reference", ARCHS[0].id, VALUE)
+    with Study.open(where, IDENTITY, clock=lambda: 77) as study:
+        study.probes.add("a", Probe("common", ARCHS[1].id, Failure("oom", "killed")))
+        study.probes.mark_drift("a", "12 % slower")
+        study.probes.add("a", probe)
+        study.probes.add("b", probe)
+    with Study.read(where) as study:
+        assert study.probes.of("a") == [probe]
+        assert study.probes.drifts("a") == [(77, "12 % slower")]
+        assert study.probes.drifts("b") == []
+        assert study.sessions() == []

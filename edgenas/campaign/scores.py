@@ -1,0 +1,95 @@
+"""Scores that need bytes, images or a device; the protocol is in `edgenas.search.scores`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgenas.campaign.errands import Errand, run_errands
+from edgenas.campaign.measurer import Measurer
+from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.scoring import Scorer
+from edgenas.export.arena import plan_arena
+from edgenas.search.scores import CostClass, Score, ScoreError
+from edgenas.search.trial import Failure
+from edgenas.space.arch import Arch
+
+
+class FileBytesScore(Score):
+    """Size of the .tflite file."""
+
+    metric, cost = "file_bytes", CostClass.EXPORT
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def of(self, arch: Arch) -> float:
+        return float(self._scorer.exporter.export(arch).size_bytes)
+
+
+class ArenaScore(Score):
+    """Peak activation memory in bytes, as the runtime's arena is planned for the file."""
+
+    metric, cost = "arena_bytes", CostClass.EXPORT
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    def of(self, arch: Arch) -> float:
+        return float(plan_arena(self._scorer.exporter.export(arch).path.read_bytes()).peak_bytes)
+
+
+class AccuracyScore(Score):
+    """Accuracy of the bytes on the search split, after recalibration; 0 to 1."""
+
+    cost = CostClass.IMAGES
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self.metric = f"accuracy/{scorer.data[:16]}"
+
+    def of(self, arch: Arch) -> float:
+        return self._scorer.candidate(arch).accuracy
+
+
+class ZeroCostScore(Score):
+    """A score of the weights without any image, such as `SliceScores.of`.
+
+    Args:
+        name: of the proxy.
+        proxy: what it says of an architecture; more is better.
+    """
+
+    cost = CostClass.ARITHMETIC
+
+    def __init__(self, name: str, proxy: Callable[[Arch], float]) -> None:
+        self.metric, self._proxy = f"zero_cost/{name}", proxy
+
+    def of(self, arch: Arch) -> float:
+        return self._proxy(arch)
+
+
+class DeviceScore(Score):
+    """Median latency in ms, measured on a device.
+
+    Args:
+        measurer: measures.
+        setup: the device.
+        level: how thoroughly.
+    """
+
+    cost = CostClass.DEVICE
+
+    def __init__(self, measurer: Measurer, setup: DeviceSetup, level: str = "quick") -> None:
+        self._measurer, self._setup, self._level = measurer, setup, level
+        self.metric = f"p50_ms/{level}"
+        self.device = setup.key
+
+    def of(self, arch: Arch) -> float:
+        errand = Errand(f"score-{arch.id}-{self._level}", self._setup, arch, self._level)
+        (done,) = run_errands(self._measurer, [errand])
+        if isinstance(done.result, Failure):
+            raise ScoreError(
+                f"device {self._setup.device_id}: expected a latency of {arch.id}, got "
+                f"{done.result.code}: {done.result.detail}"
+            )
+        return done.result.latency_p50_ms

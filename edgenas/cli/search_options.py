@@ -1,0 +1,123 @@
+"""The options of `edgenas search`: what is wanted, how many measurements it may take, which limits.
+
+Reading and deciding only; the command itself is `edgenas.cli.search`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from edgenas.cli.options import add_budget, add_devices, seconds
+
+if TYPE_CHECKING:
+    from edgenas.search.budget import Budget
+
+TRIALS, RANDOM = 24, 12  # candidates, where nobody says how many
+LEARNT_FROM = 30  # measurements from which on models of the device pay
+# What is wanted, and the searchers that look for it; the first one unless another is named.
+OBJECTIVES = {
+    "accuracy,latency": (),
+    "accuracy": ("ofa", "spos"),
+}
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """Which devices, which limits, how many measurements."""
+    add_devices(parser)
+    parser.add_argument(
+        "--devices", metavar="SELECTOR",
+        help="a fleet: ids (pi4-a, pi4-*), profile=NAME, runtime=NAME or all, separated by commas; "
+        "equal devices, once they were shown to be equal, measure each candidate once for all",
+    )  # fmt: skip
+    add_budget(parser)
+    parser.add_argument(
+        "--latency-ms", type=float, metavar="MS", help="limit on the p95 latency, for all devices"
+    )
+    parser.add_argument(
+        "--peak-rss-mb", type=float, metavar="MB",
+        help="limit on peak memory in megabytes, for all devices",
+    )  # fmt: skip
+    parser.add_argument(
+        "--objective", default="accuracy,latency", metavar="NAMES",
+        help="accuracy,latency (default: a front inside the limits) or accuracy (the most accurate "
+        "network inside the limits)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--searcher", metavar="NAME",
+        help="evolution (default below 30 trials), surrogate (fewest measurements; default from 30 "
+        "trials on), linas, nsga2, regularised, spos, ofa, random",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, help=f"candidates of the searcher ({TRIALS})")
+    parser.add_argument("--random", type=int, help=f"candidates of random search ({RANDOM})")
+    parser.add_argument("--level", default="quick", help="of candidates: quick (default), standard")
+    parser.add_argument("--finalists", type=int, default=4, help="measured again (4)")
+    parser.add_argument("--sessions", type=int, default=3, help="measurements of a finalist (3)")
+    parser.add_argument(
+        "--most-sessions", type=int, default=8, metavar="N",
+        help="of a finalist whose latency is not told from the limit by then (8)",
+    )  # fmt: skip
+    parser.add_argument("--final-level", default="certify", help="of finalists (certify)")
+    parser.add_argument(
+        "--wait", type=seconds, default=10.0, metavar="S", help="wait this long for devices (10)"
+    )
+
+
+def wanted_trials(args: argparse.Namespace) -> dict[str, int]:
+    """Candidates by searcher.
+
+    Raises:
+        CampaignError: options contradict each other.
+    """
+    from edgenas.campaign.errors import CampaignError
+
+    if args.objective not in OBJECTIVES:
+        raise CampaignError(
+            f"--objective {args.objective}: expected one of {', or '.join(OBJECTIVES)}; memory is "
+            f"a limit: give it with --peak-rss-mb"
+        )
+    fitting = OBJECTIVES[args.objective]
+    if fitting and args.searcher is not None and args.searcher not in fitting:
+        raise CampaignError(
+            f"--objective {args.objective}: expected --searcher {' or '.join(fitting)}, got "
+            f"{args.searcher}; leave one of the two options out"
+        )
+    counts = [int(word) for word in args.budget if word.isdecimal()]
+    if len(counts) > 1 or (counts and args.trials is not None):
+        raise CampaignError(
+            f"expected one number of measurements, got {len(counts)} in --budget and --trials "
+            f"{args.trials}; give --budget N, or --trials N"
+        )
+    trials = counts[0] if counts else TRIALS if args.trials is None else args.trials
+    usual = "surrogate" if trials >= LEARNT_FROM else "evolution"
+    found = {args.searcher or (fitting[0] if fitting else usual): trials}
+    beside = 0 if counts else RANDOM
+    found["random"] = found.get("random", 0) + (beside if args.random is None else args.random)
+    return found
+
+
+def wanted_limits(args: argparse.Namespace) -> list[str]:
+    """The words of --budget that are limits, and those that the two options stand for."""
+    words = [word for word in args.budget if not word.isdecimal()]
+    parts = []
+    if args.latency_ms is not None:
+        parts.append(f"{args.latency_ms:f}ms")
+    if args.peak_rss_mb is not None:
+        parts.append(f"{args.peak_rss_mb:f}MB")
+    return [*words, ",".join(parts)] if parts else words
+
+
+def check_limited(args: argparse.Namespace, budgets: Sequence[Budget]) -> None:
+    """Make sure that a search for accuracy alone has a limit to stay inside of.
+
+    Raises:
+        CampaignError: it has none.
+    """
+    from edgenas.campaign.errors import CampaignError
+
+    if OBJECTIVES[args.objective] and any(budget.latency_p95_ms is None for budget in budgets):
+        raise CampaignError(
+            f"--objective {args.objective}: expected a limit on latency, got none; without one the "
+            f"largest network is the answer; give --latency-ms"
+        )

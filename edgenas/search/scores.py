@@ -1,0 +1,182 @@
+"""Scores: one question about an architecture, what answering it costs, and the answers so far.
+
+A device is an expensive score: cheap ones go first, and the device is asked about what they cannot
+tell apart. Here are the protocol, its cache, and the scores that need arithmetic only; those that
+need bytes, images or devices are in `edgenas.campaign.scores`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
+
+from edgenas.search.errors import SearchError
+from edgenas.search.score_cache import ScoreCache, ScoreKey
+from edgenas.space import Arch, ArchSpace
+from edgenas.space.layers import Layer
+
+LayerKey = tuple[str, int, int, tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+class CostClass(IntEnum):
+    """What one answer costs; a higher one costs at least ten times as much."""
+
+    ARITHMETIC = 0
+    FITTED = 1
+    EXPORT = 2
+    IMAGES = 3
+    DEVICE = 4
+
+
+class ScoreError(SearchError):
+    """A score has no answer for an architecture."""
+
+
+class Score(ABC):
+    """One question about an architecture.
+
+    Attributes:
+        metric: names the question and everything that changes the answer, but for the weights and
+            the device.
+        cost: what an answer costs.
+        device: fingerprint of the device that is asked; empty where none matters.
+    """
+
+    metric: str
+    cost: CostClass
+    device: str = ""
+
+    @abstractmethod
+    def of(self, arch: Arch) -> float:
+        """The answer.
+
+        Raises:
+            ScoreError: there is none for this architecture.
+        """
+
+
+class Cached(Score):
+    """The same score, asked once for each architecture by anybody who shares the cache.
+
+    What a fitted model says changes with every fit, so it is not kept.
+
+    Args:
+        score: what is asked.
+        cache: of the answers.
+        checkpoint: digest of the supernet's weights.
+    """
+
+    def __init__(self, score: Score, cache: ScoreCache, checkpoint: str) -> None:
+        self.score, self._cache, self._checkpoint = score, cache, checkpoint
+        self.metric, self.cost, self.device = score.metric, score.cost, score.device
+
+    def of(self, arch: Arch) -> float:
+        if self.cost is CostClass.FITTED:
+            return self.score.of(arch)
+        key = ScoreKey(self._checkpoint, arch.id, self.device, self.metric)
+        known = self._cache.get(key)
+        if known is None:
+            known = self.score.of(arch)
+            self._cache.put(key, known)
+        return float(known)
+
+
+class MacsScore(Score):
+    """Multiply-accumulates of one inference."""
+
+    metric, cost = "macs", CostClass.ARITHMETIC
+
+    def __init__(self, space: ArchSpace) -> None:
+        self._space = space
+
+    def of(self, arch: Arch) -> float:
+        return float(self._space.macs(arch))
+
+
+class WeightBytesScore(Score):
+    """Bytes of the INT8 weights and biases, without the file around them."""
+
+    metric, cost = "weight_bytes", CostClass.ARITHMETIC
+
+    def __init__(self, space: ArchSpace) -> None:
+        self._space = space
+
+    def of(self, arch: Arch) -> float:
+        return float(self._space.weight_bytes(arch))
+
+
+class BlockTableScore(Score):
+    """Latency in ms as the sum over layers of what each of them took on a device.
+
+    Args:
+        space: where architectures come from.
+        table: ms by `layer_key`.
+        device: fingerprint of the device.
+        fixed_ms: what an inference costs beside its layers.
+    """
+
+    metric, cost = "block_table_ms", CostClass.ARITHMETIC
+
+    def __init__(
+        self, space: ArchSpace, table: Mapping[LayerKey, float], device: str, fixed_ms: float = 0.0
+    ) -> None:
+        self._space, self._table, self._fixed_ms = space, table, fixed_ms
+        self.device = device
+
+    def of(self, arch: Arch) -> float:
+        keys = [layer_key(layer) for layer in self._space.layers(arch)]
+        missing = [key for key in keys if key not in self._table]
+        if missing:
+            raise ScoreError(
+                f"block table: expected every layer of {arch.id}, got none for {missing[0]}; "
+                "measure it, or restrict the space to what the table holds"
+            )
+        return self._fixed_ms + sum(self._table[key] for key in keys)
+
+
+class FittedScore(Score):
+    """What a fitted model predicts.
+
+    Args:
+        metric: names what is predicted.
+        predict: predictions of several architectures, such as `CostModel.predict`.
+        device: fingerprint of the device that it was fitted for.
+    """
+
+    cost = CostClass.FITTED
+
+    def __init__(
+        self, metric: str, predict: Callable[[Sequence[Arch]], Sequence[float]], device: str = ""
+    ) -> None:
+        self.metric, self._predict, self.device = f"fitted/{metric}", predict, device
+
+    def of(self, arch: Arch) -> float:
+        (found,) = self._predict([arch])
+        return float(found)
+
+
+def layer_key(layer: Layer) -> LayerKey:
+    """What tells a layer's cost from another's: kind, channels, kernel, stride, input size."""
+    return (layer.kind, layer.cin, layer.cout, layer.kernel, layer.stride, layer.size)
+
+
+def shortlisted(
+    archs: Sequence[Arch], scores: Sequence[tuple[Score, float]]
+) -> tuple[list[Arch], dict[str, int]]:
+    """Pass architectures through scores, the cheapest first, and keep those within all bounds.
+
+    An expensive score is only asked about what the cheaper ones let through.
+
+    Args:
+        archs: what there is.
+        scores: each with the largest value that it may have.
+
+    Returns:
+        What is left, and by metric how many were asked about.
+    """
+    left, asked = list(archs), dict[str, int]()
+    for score, most in sorted(scores, key=lambda pair: pair[0].cost):
+        asked[score.metric] = len(left)
+        left = [arch for arch in left if score.of(arch) <= most]
+    return left, asked
