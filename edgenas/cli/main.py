@@ -24,6 +24,7 @@ from edgenas.cli import (
     rollout,
     search,
     ship,
+    space,
     split,
     train,
 )
@@ -33,6 +34,7 @@ from firmware_bridge.wire.errors import BridgeError
 COMMANDS = (
     demo,
     train,
+    space,
     split,
     recipes,
     export,
