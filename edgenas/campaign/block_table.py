@@ -14,13 +14,14 @@ import io
 import os
 import random
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from edgenas.campaign.block_meter import BlockMeter
+from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.kept import Kept, Row
 from edgenas.campaign.progress import Progress
 from edgenas.export.blocks import stage_bytes
@@ -55,6 +56,13 @@ class TablePlan:
     images: int = 4096
     asked: int = 2000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 1), ("images", 2), ("asked", 2)):
+            if getattr(self, name) < least:
+                raise CampaignError(
+                    f"table of stages: expected {name} >= {least}, got {getattr(self, name)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ class BlockTable:
         self._losses = Kept(folder / "losses.jsonl")
         self._latencies = Kept(folder / "latencies.jsonl")
         self._lessons: dict[int, tuple[Lesson, Lesson]] = {}
+        self._tell: Callable[[str], None] = lambda text: None
 
     def fill(self) -> Filled:
         """Train, judge, time, check; again where that may help.
@@ -155,11 +164,17 @@ class BlockTable:
         self.progress.phase("imitating the teacher's stages", len(cells))
         judged_rows: dict[Cell, list[Row]] = {}
         for done, cell in enumerate(cells, 1):
+            self._tell = functools.partial(
+                self._told, done - 1, f"stage {cell[0]}, {cell[1].describe()}"
+            )
             judged_rows[cell] = self._judged(cell, attempts[cell]["loss"])
             median = statistics.median(float(row["loss"]) for row in judged_rows[cell])
             text = f"stage {cell[0]}, {cell[1].describe()}: median loss {median:.3f}"
             self.progress.advance(done, text)
         return self._with_latencies(judged_rows, attempts)
+
+    def _told(self, done: int, cell: str, text: str) -> None:
+        self.progress.advance(done, f"{cell}: {text}")
 
     def _with_latencies(
         self, judged_rows: dict[Cell, list[Row]], attempts: dict[Cell, dict[str, int]]
@@ -187,7 +202,8 @@ class BlockTable:
         keys = [f"{space.name}/{attempt}/{arch.id}" for arch in archs]
         if any(self._losses.find(key) is None for key in keys):
             net = self._student(space, index, attempt)
-            for key, arch in zip(keys, archs, strict=True):
+            for number, (key, arch) in enumerate(zip(keys, archs, strict=True), 1):
+                self._tell(f"judging sub-stage {number} of {len(archs)}")
                 self._losses.row(key, functools.partial(self._judge, net, arch, index))
         return [row for row in map(self._losses.find, keys) if row is not None]
 
@@ -221,7 +237,10 @@ class BlockTable:
             net.load_state_dict(torch.load(path, weights_only=True))
             return net
         recipe = self.plan.imitation.again(attempt)
-        net = imitate(space, self._lesson(index)[0], recipe)
+        net = imitate(
+            space, self._lesson(index)[0], recipe,
+            lambda step, loss: self._tell(f"step {step} of {recipe.total}, loss {loss:.3f}"),
+        )  # fmt: skip
         buffer = io.BytesIO()
         torch.save(net.state_dict(), buffer)
         _write(path, buffer.getvalue())

@@ -104,7 +104,12 @@ class Sums:
 
 
 def evolve_space(
-    teacher: RunDir, out: Path, plan: EvolvePlan, meter: BlockMeter, progress: Progress
+    teacher: RunDir,
+    out: Path,
+    plan: EvolvePlan,
+    meter: BlockMeter,
+    progress: Progress,
+    super_space: SuperSpace | None = None,
 ) -> Evolved:
     """Find the space of a super-space that suits a device best.
 
@@ -115,6 +120,7 @@ def evolve_space(
         plan: how.
         meter: times files on the device.
         progress: is told how it goes.
+        super_space: where spaces are from; None takes the one around the teacher's space.
 
     Raises:
         RunFolderError: the folder belongs to another evolution, or the teacher is not trained.
@@ -124,7 +130,7 @@ def evolve_space(
     """
     checkpoint, data = open_run(teacher)
     base = checkpoint.space
-    super_space = super_space_around(base)
+    super_space = super_space or super_space_around(base)
     _check_same(out, _identity(super_space, checkpoint.digest(), plan, meter))
     progress.note(
         f"super-space around {base.name}: {super_space.size():,} spaces; the teacher is the "

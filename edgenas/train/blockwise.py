@@ -25,6 +25,7 @@ from edgenas.model.supernet import Pass, Supernet
 from edgenas.space.arch import Arch
 from edgenas.space.excerpt import StageExcerpt, stage_ends
 from edgenas.space.layers import INPUT, Layer
+from edgenas.train.recipe import RecipeError
 
 _FLAT = 1e-6  # variance, as share of the mean one, below which a teacher's channel says nothing
 _RANDOM_STAGES = 2
@@ -67,6 +68,11 @@ class ImitationRecipe:
     int8_rate: float = 0.00125
     batch: int = 64
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "rate", "int8_rate", "batch"):
+            if not getattr(self, name) > 0:
+                raise RecipeError(f"imitation: expected {name} > 0, got {getattr(self, name)}")
 
     @property
     def int8_steps(self) -> int:
