@@ -19,7 +19,7 @@ from edgenas.campaign.measuring import RETRYABLE, DeviceSetup, check_level
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec
 from edgenas.fleet.profiles import cap_at, quiet_at
-from firmware_bridge.bench.plan import MeasurePlan
+from firmware_bridge.bench.plan import plan_at_level
 from firmware_bridge.bench.supervise import measure
 from firmware_bridge.machine_lock import MachineLock, default_lock_path
 from firmware_bridge.wire.levels import LEVELS
@@ -64,18 +64,7 @@ class LocalMeter(BlockMeter):
 
     def latency_ms(self, model: Path, again: int = 0) -> float:
         """As `BlockMeter`."""
-        level = self._level
-        plan = MeasurePlan(
-            model_path=model.absolute(),
-            threads=self._threads,
-            min_samples=level.min_samples,
-            max_samples=level.max_samples,
-            min_time_ms=level.min_time_ms,
-            cap_ms=level.cap_ms,
-            warmup_ms=level.warmup_ms,
-            min_rounds=level.min_rounds,
-            quiet=level.quiet,
-        )
+        plan = plan_at_level(self._level, model.absolute(), threads=self._threads)
         return _median_ms(measure(plan, lock=self._lock, lock_timeout_s=LOCK_TIMEOUT_S), model)
 
 
