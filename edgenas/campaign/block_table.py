@@ -3,7 +3,8 @@
 What is done is kept line by line, so that an interrupted table goes on: `losses.jsonl` (one line a
 sub-stage), `latencies.jsonl` (one a measurement), the trained stages and the files that were timed.
 A form that has not learnt is trained again at half the rates, one whose latencies make no sense is
-measured again; after two more attempts it is excluded, with the reason.
+measured again; after two more attempts it is excluded, with the reason. Only latencies that came
+out alike each time are believed: then the device is as odd as that.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from edgenas.space.superspace import BlockForm, SuperSpace
 from edgenas.train.blockwise import ImitationRecipe, Lesson, Teacher, calibrated, imitate, judged
 
 MORE_ATTEMPTS = 2
+ALIKE = 0.2
+"""Share by which the two lowest latencies of a file differ at most, in half of a form's files, for
+figures that do not follow the arithmetic to be believed."""
 _DRAWS_PER_ROW = 20
 _CALIBRATION_INPUTS = 512
 
@@ -133,6 +137,10 @@ class BlockTable:
             for fault in open_faults:
                 self.progress.note(f"  once more: {fault.describe()}")
                 attempts[fault.stage, fault.form][fault.kind] += 1
+        believed = [f for f in faults if f.kind == "latency" and self._alike(f, attempts)]
+        for fault in believed:
+            self.progress.note(f"  so it is, again and again: {fault.describe()}")
+        faults = [fault for fault in faults if fault not in believed]
         excluded = {(fault.stage, fault.form): fault for fault in faults}
         for fault in excluded.values():
             self.progress.note(f"  excluded: {fault.describe()}")
@@ -146,6 +154,17 @@ class BlockTable:
         if not path.exists():
             _write(path, model)
         return min(self._measured(digest, path, again) for again in range(times))
+
+    def _alike(self, fault: Fault, attempts: dict[Cell, dict[str, int]]) -> bool:
+        """Whether most files of a form took the same time again."""
+        cell = (fault.stage, fault.form)
+        gaps = []
+        for row in self._judged(cell, attempts[cell]["loss"]):
+            path = self.folder / "blocks" / f"{row['sha256']}.tflite"
+            times = [self._measured(row["sha256"], path, i) for i in range(MORE_ATTEMPTS + 1)]
+            low, next_low, *_ = sorted(times)
+            gaps.append(next_low / low - 1)
+        return statistics.median(gaps) <= ALIKE
 
     def _measured(self, digest: str, path: Path, again: int) -> float:
         def measure() -> Row:

@@ -117,6 +117,30 @@ def test_latencies_without_sense_are_measured_again_then_excluded(
     assert len(meter.timed) == 8 + 4  # only the files of one form
 
 
+def test_odd_latencies_that_repeat_are_believed_and_others_are_not(
+    run: RunDir, tmp_path: Path
+) -> None:
+    class Odd(ByArithmetic):
+        """One file is slow for its arithmetic; each time alike, or else all differ each time."""
+
+        def __init__(self, wavers: float) -> None:
+            super().__init__()
+            self._wavers = wavers
+
+        def latency_ms(self, model: Path, again: int = 0) -> float:
+            slow = 100.0 if not self.timed or model == self.timed[0] else 1.0
+            return super().latency_ms(model, again) * slow * (1 + self._wavers * again)
+
+    plan = replace(PLAN, rows=2)
+    listener = Listener()
+    alike = table_of(run, tmp_path / "out", Odd(0.0), listener, plan).fill()
+    assert not alike.excluded
+    assert any(note.startswith("  so it is, again and again") for note in listener.notes)
+    (tmp_path / "out" / "latencies.jsonl").unlink()
+    with pytest.raises(ArchError, match="that can be judged, got none"):
+        table_of(run, tmp_path / "out", Odd(0.5), Listener(), plan).fill()
+
+
 def test_rows_are_drawn_for_every_width_and_stay_the_same(run: RunDir) -> None:
     checkpoint, _ = open_run(run)
     spaces = super_space_around(checkpoint.space)
