@@ -2,6 +2,7 @@
 
 checkpoint.pt, metrics.jsonl   train
 tensorboard/                   train: the metrics as TensorBoard reads them
+space.toml                     train: the space, where it is no preset
 good.pt                        train: where it goes back to, until it has ended
 run.json                       train: data set and preset, for the later steps
 keys/                          train: the release keys, for devices must know them from the start
@@ -43,6 +44,7 @@ class RunCard:
         only: which part of the preset is trained; empty for all of it.
         weights: digest of the first weights and what else decided them; empty for chance.
         weights_file: where they came from.
+        space: digest of `space.toml`; empty for the preset.
     """
 
     data: str
@@ -53,6 +55,7 @@ class RunCard:
     only: str = ""
     weights: str = ""
     weights_file: str = ""
+    space: str = ""
 
 
 class RunDir:
@@ -66,6 +69,7 @@ class RunDir:
         self.path = path
         self.card = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
+        self.space = path / "space.toml"
         self.exports = path / "exports"
         self.study = path / "study.sqlite"
         self.setups = path / "devices.json"
@@ -111,11 +115,20 @@ def write_json(path: Path, body: Any) -> None:
     Raises:
         RunFolderError: the folder cannot be written.
     """
+    write_text(path, json.dumps(body, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file atomically and durably.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("w", encoding="utf-8") as file:
-            json.dump(body, file, indent=1)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

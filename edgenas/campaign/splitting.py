@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.rundir import RunCard, RunDir, write_json
 from edgenas.campaign.starting import part_text
-from edgenas.campaign.training import open_run
+from edgenas.campaign.training import open_run, whole_space
 from edgenas.data import ImageData
 from edgenas.space.narrowing import choices, narrowing_text, narrowings, options_text
-from edgenas.space.presets import preset
 from edgenas.space.space import ArchSpace
 from edgenas.train.batches import Augmentation, Batches
 from edgenas.train.checkpoint import Checkpoint
@@ -91,8 +90,10 @@ def split_run(run: RunDir, options: SplitOptions, progress: Progress) -> list[Pi
     )  # fmt: skip
     if len(split.parts) < options.pieces:
         progress.note(f"{len(split.parts)} parts: no cut is left that has room")
-    whole = preset(
-        card.preset, channels=checkpoint.space.channels, classes=checkpoint.space.classes
+    whole = replace(
+        whole_space(run, card),
+        channels=checkpoint.space.channels,
+        classes=checkpoint.space.classes,
     )
     pieces = [
         _piece(number, part, whole, run, card, options, expected_bytes(part, checkpoint, size))
@@ -143,6 +144,7 @@ def _piece(
     only = tuple(narrowing_text(*pair) for pair in narrowings(part, whole).items())
     words = ["edgenas", "train", "--data", card.data, "--preset", card.preset]
     words += ["--seed", str(card.seed), "--recipe-file", str(_recipe_file(options))]
+    words += ["--space", str(run.space)] if card.space else []
     words += [] if card.data_root is None else ["--data-root", card.data_root]
     words += [word for text in only for word in ("--only", text)]
     words += ["--weights", str(run.checkpoint), "--out", str(folder)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,15 @@ import torch
 
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Progress
-from edgenas.campaign.rundir import RunCard, RunDir
+from edgenas.campaign.rundir import RunCard, RunDir, write_text
 from edgenas.campaign.scoring import Scorer
 from edgenas.campaign.starting import Start, look_at_start, part_text
 from edgenas.data import ImageData, load_data
 from edgenas.export.exporter import CALIBRATION_IMAGES, Exporter
 from edgenas.model.peers import ALONE, Peers
-from edgenas.space.presets import PRESETS, preset
+from edgenas.space.presets import preset
+from edgenas.space.space import ArchSpace
+from edgenas.space.space_file import read_space_file, space_toml
 from edgenas.train.checkpoint import Checkpoint, load_checkpoint
 from edgenas.train.distributed import check_shared
 from edgenas.train.loop import StepReport, train
@@ -49,7 +52,8 @@ class TrainOptions:
         seed: of everything random.
         recipe_file: TOML that changes recipe fields too; what `overrides` say goes before it.
         precision: that convolutions multiply in; the machine's, so a run may go on with another.
-        start: a part of the preset, weights from elsewhere.
+        start: a part of the space, weights from elsewhere.
+        space_file: a space that is no preset; the preset then only names the recipe.
     """
 
     data: str = "digits"
@@ -61,10 +65,21 @@ class TrainOptions:
     recipe_file: Path | None = None
     precision: str = "auto"
     start: Start = field(default_factory=Start)
+    space_file: Path | None = None
 
     def preset_name(self) -> str:
         """The preset that is used."""
         return self.preset or DEFAULT_PRESETS.get(self.data, "mobile")
+
+    def space(self) -> ArchSpace:
+        """The whole space, for images and classes of any number.
+
+        Raises:
+            ArchError: no preset has the name, or the file holds no space.
+        """
+        if self.space_file is not None:
+            return read_space_file(self.space_file)
+        return preset(self.preset_name(), channels=1, classes=2)
 
     def chosen_recipe(self) -> Recipe:
         """The recipe that is used.
@@ -78,14 +93,14 @@ class TrainOptions:
         return recipe(name, self.preset_name()).override(**{**in_file, "seed": self.seed, **asked})
 
 
-def load(data: str, root: Path | None, preset_name: str, seed: int) -> ImageData:
-    """Images at the size that the preset's largest resolution needs at most.
+def load(data: str, root: Path | None, space: ArchSpace, seed: int) -> ImageData:
+    """Images at the size that the space's largest resolution needs at most.
 
     Raises:
         DataError: files are missing or damaged.
     """
     named = data in DEFAULT_PRESETS
-    size = None if named else max(PRESETS[preset_name].largest().sides)
+    size = None if named else max(space.largest().sides)
     return load_data(data, root, image_size=size, seed=seed)
 
 
@@ -104,13 +119,11 @@ def train_run(
     Raises:
         EdgenasError: see `edgenas.train.loop.train`; also wrong data and unknown names.
     """
-    name = options.preset_name()
-    if name not in PRESETS:
-        preset(name, channels=1, classes=2)  # raises, naming the presets
+    name, form = options.preset_name(), options.space()
     chosen = options.chosen_recipe()
     products = products_type(options.precision, training_device())
-    data = load(options.data, options.data_root, name, options.seed)
-    whole = preset(name, channels=data.channels, classes=len(data.classes))
+    data = load(options.data, options.data_root, form, options.seed)
+    whole = replace(form, channels=data.channels, classes=len(data.classes))
     space, source = options.start.part(whole), options.start.source()
     check_recipe(chosen, space)
     check_shared(chosen.batch, peers)
@@ -118,6 +131,8 @@ def train_run(
     root = None if options.data_root is None else str(options.data_root.resolve())
     place = options.data if options.data in DEFAULT_PRESETS else str(Path(options.data).resolve())
     card = RunCard(place, root, name, options.seed, command, part_text(space, whole))
+    text = "" if options.space_file is None else space_toml(form)
+    card = replace(card, space=hashlib.sha256(text.encode()).hexdigest() if text else "")
     if source is not None:
         file = str(source.path.resolve())
         card = replace(card, weights=source.identity, weights_file=file)
@@ -126,7 +141,7 @@ def train_run(
     steps = chosen.steps(len(data.train))
     progress.phase(f"training the supernet ({chosen.epochs:g} epochs)", steps)
     if peers.rank == 0:
-        _keep_card(run, card)
+        _keep_card(run, card, text)
     _note_machine(chosen, peers, products, progress)
 
     figures = Figures(chosen.batch)
@@ -152,13 +167,30 @@ def open_run(run: RunDir) -> tuple[Checkpoint, ImageData]:
             f"{checkpoint.steps}; repeat the `edgenas train` command to go on: {card.command}"
         )
     root = None if card.data_root is None else Path(card.data_root)
-    data = load(card.data, root, card.preset, card.seed)
+    data = load(card.data, root, whole_space(run, card), card.seed)
     if data.fingerprint != checkpoint.data:
         raise RunFolderError(
             f"{card.data}: expected the images that the supernet was trained on (fingerprint "
             f"{checkpoint.data[:12]}), got {data.fingerprint[:12]}; restore the data set"
         )
     return checkpoint, data
+
+
+def whole_space(run: RunDir, card: RunCard) -> ArchSpace:
+    """The space that a run trains all or a part of; channels and classes are the data's.
+
+    Raises:
+        ArchError: its space file is missing or damaged.
+    """
+    if not card.space:
+        return preset(card.preset, channels=1, classes=2)
+    found = read_space_file(run.space)
+    if hashlib.sha256(space_toml(found).encode()).hexdigest() != card.space:
+        raise RunFolderError(
+            f"{run.space}: expected the space that the run began with, got another; put that file "
+            f"back, or train this one with another --out"
+        )
+    return found
 
 
 def scorer_of(run: RunDir, checkpoint: Checkpoint, data: ImageData) -> Scorer:
@@ -172,13 +204,15 @@ def scorer_of(run: RunDir, checkpoint: Checkpoint, data: ImageData) -> Scorer:
     return Scorer(exporter, data.search, data.fingerprint)
 
 
-def _keep_card(run: RunDir, card: RunCard) -> None:
+def _keep_card(run: RunDir, card: RunCard, space: str) -> None:
     """Write the card of a new run; a run that goes on keeps its own.
 
     Raises:
         RunFolderError: the folder belongs to a run with other data, preset or seed.
     """
     if not (run.card.exists() and run.checkpoint.exists()):
+        if space:
+            write_text(run.space, space)
         run.write_card(card)
         return
     old = run.read_card()
@@ -191,6 +225,7 @@ def _keep_card(run: RunDir, card: RunCard) -> None:
 
 def _told(card: RunCard) -> str:
     part = f" with {card.only}" if card.only else ""
+    part += f", space file {card.space[:12]}" if card.space else ""
     weights = f", weights {card.weights[:12]} of {card.weights_file}" if card.weights else ""
     return f"{card.data}, preset {card.preset}{part}, seed {card.seed}{weights}"
 

@@ -25,6 +25,7 @@ from edgenas.cli import (
     rollout,
     search,
     ship,
+    space,
     split,
     train,
 )
@@ -34,6 +35,7 @@ from firmware_bridge.wire.errors import BridgeError
 COMMANDS = (
     demo,
     train,
+    space,
     split,
     recipes,
     export,

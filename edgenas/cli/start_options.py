@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 def add_start(parser: argparse.ArgumentParser) -> None:
-    """Which part of the space, and whose weights."""
+    """Which space or part of it, and whose weights."""
+    parser.add_argument(
+        "--space", type=Path, metavar="FILE",
+        help="train the space in this TOML file, as `edgenas space evolve` and `edgenas space "
+        "show` write them; --preset then only names the recipe",
+    )  # fmt: skip
     parser.add_argument(
         "--weights", type=Path, metavar="FILE",
         help="start from these weights of the largest subnet: checkpoint.pt of another run, or a "

@@ -138,7 +138,7 @@ class Supernet(nn.Module):
                 f"architecture: expected bits among {self.weight_quantiser.bits}, got {arch.bits}; "
                 f'a supernet trained with weights = "double_rounding" has 8 and 4'
             )
-        self.space.check(replace(arch, bits=8))
+        self.space.check(replace(arch, bits=self.space.bits[-1]))
         return arch
 
     # --- quantisers ----------------------------------------------------------------------------

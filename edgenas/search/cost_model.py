@@ -39,6 +39,8 @@ class CostModel:
         deviation: relative standard deviation without a correction; with one, by how much its own
             has to be multiplied to agree with what was left out.
         floor: no prediction is below it: half the least that was measured.
+        start: the model of another device, whose prediction is all that the prior multiplies; None
+            where it adds up columns.
     """
 
     features: Features
@@ -47,10 +49,11 @@ class CostModel:
     correction: Process | None
     deviation: float
     floor: float
+    start: CostModel | None = None
 
     def predict(self, archs: Sequence[Arch]) -> Rows:
         """Expected cost of each."""
-        prior = self.prior.predict(self.features.costs(archs)[:, list(self.columns)])
+        prior = self.prior.predict(_sums(self.features, archs, self.columns, self.start))
         if self.correction is not None:
             prior = prior * np.exp(self.correction.predict(self.features.choices(archs)))
         return np.maximum(prior, self.floor)
@@ -65,7 +68,11 @@ class CostModel:
 
 
 def learn_cost(
-    features: Features, archs: Sequence[Arch], costs: Sequence[float], columns: Sequence[int]
+    features: Features,
+    archs: Sequence[Arch],
+    costs: Sequence[float],
+    columns: Sequence[int],
+    start: CostModel | None = None,
 ) -> CostModel:
     """Fit a model to measured networks.
 
@@ -74,19 +81,48 @@ def learn_cost(
         archs: at least one.
         costs: positive, one an architecture, in any unit.
         columns: of `Features.costs` that the prior adds up.
+        start: what is known of another device with networks of the same space. Its model times a
+            factor is the prior instead, where networks that were left out are told better so: the
+            fewer measurements, the more often.
     """
     target = np.array(costs, dtype=np.float64)
-    sums, choices = features.costs(archs)[:, list(columns)], features.choices(archs)
+    fresh, error = _fitted(features, archs, target, tuple(columns), None)
+    if start is None:
+        return fresh
+    begun, error_begun = _fitted(features, archs, target, tuple(columns), start)
+    return begun if error_begun < error else fresh
+
+
+def _fitted(
+    features: Features,
+    archs: Sequence[Arch],
+    target: Rows,
+    columns: tuple[int, ...],
+    start: CostModel | None,
+) -> tuple[CostModel, float]:
+    """A model, and its median relative error on networks that were left out in turn."""
+    sums, choices = _sums(features, archs, columns, start), features.choices(archs)
     prior = fit_one_sided(sums, target)[0]
     correction = _correction(choices, _error(prior, sums, target))
     plain, corrected, own = _left_out(sums, choices, target, correction)
-    if np.median(abs(corrected)) < np.median(abs(plain)):
+    errors = (float(np.median(abs(plain))), float(np.median(abs(corrected))))
+    if errors[1] < errors[0]:
         deviation = float(np.quantile(abs(corrected) / own, _ONE_SIGMA))
         used, deviation = correction, min(max(deviation, 1.0), _MOST_INFLATION)
     else:
         used, deviation = None, float(np.quantile(abs(plain), _ONE_SIGMA)) + _SPREAD_FLOOR
     floor = 0.5 * float(target.min())
-    return CostModel(features, tuple(columns), prior, used, deviation, floor)
+    model = CostModel(features, columns, prior, used, deviation, floor, start)
+    return model, min(errors)
+
+
+def _sums(
+    features: Features, archs: Sequence[Arch], columns: Sequence[int], start: CostModel | None
+) -> Rows:
+    """What a prior multiplies: sums over layers, or what another device needs."""
+    if start is None:
+        return features.costs(archs)[:, list(columns)]
+    return start.predict(archs)[:, None]
 
 
 def _left_out(

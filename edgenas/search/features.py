@@ -79,6 +79,16 @@ class Features:
         """
         return np.stack([self._cost(arch) for arch in archs])
 
+    def totals(self, archs: Sequence[Arch]) -> Rows:
+        """What is known of networks without measuring them.  [n, 5]
+
+        Multiply-accumulates, elements moved, bytes of weights, the largest pair of tensors, layers.
+        """
+        rows = self.costs(archs)
+        sums = rows[:, : self.largest_pair].reshape(len(rows), -1, _SUMS).sum(axis=1)
+        named = sums[:, [_MACS, _MOVED, _WEIGHTS]]
+        return np.concatenate([named, rows[:, -1:], sums[:, [_COUNT]]], axis=1)
+
     def _cost(self, arch: Arch) -> Rows:
         keys = list(_part_keys(arch))
         if any(key not in self._parts for key in keys):

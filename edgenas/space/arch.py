@@ -18,6 +18,8 @@ Sides = tuple[int, int]
 """Height and width: of a tensor in pixels, of a kernel, of a stride."""
 Resolution = int | Sides
 """Side of a square input, or height and width of one that is none, in pixels."""
+FULL_BITS = 8
+"""Of the codes that a device computes with, and of weights where nothing else is said."""
 
 
 class ArchError(EdgenasError):
@@ -61,7 +63,7 @@ class Arch:
     stem: int
     stages: tuple[StageArch, ...]
     head: int
-    bits: int = 8
+    bits: int = FULL_BITS
 
     @property
     def sides(self) -> Sides:
@@ -98,7 +100,7 @@ class Arch:
                 int(data["stem"]),
                 stages,
                 int(data["head"]),
-                int(data.get("bits", 8)),
+                int(data.get("bits", FULL_BITS)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArchError(
@@ -116,7 +118,7 @@ class Arch:
             f"{s.width}: " + " ".join(f"k{b.kernel}e{b.expand}" for b in s.blocks)
             for s in self.stages
         )
-        bits = "" if self.bits == 8 else f" | {self.bits} bits"
+        bits = "" if self.bits == FULL_BITS else f" | {self.bits} bits"
         return f"r{sides_text(self.resolution)} stem{self.stem} | {stages} | head{self.head}{bits}"
 
 

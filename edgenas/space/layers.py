@@ -74,6 +74,10 @@ class Layer:
         """INT8 weights plus one INT32 bias an output channel, in bytes."""
         return self.cout * (self.fan_in + 4) if self.weighted else 0
 
+    def packed_bytes(self, bits: int) -> int:
+        """Weights of so many bits each, and one INT32 bias an output channel, in bytes."""
+        return -(-self.cout * self.fan_in * bits // 8) + 4 * self.cout if self.weighted else 0
+
     @property
     def in_elements(self) -> int:
         """Elements of (each) input tensor."""

@@ -1,8 +1,8 @@
 """The choices of a space by name, and parts of a space that have fewer options of some.
 
-Names are `resolution`, `stem`, `head`, `s0.width`, `s0.depth`, `s0.b1.kernel`, `s0.b1.expand`:
-stages and blocks are counted from 0. Drawing and moving within a space, narrowed or not, is
-`edgenas.space.space`'s.
+Names are `resolution`, `stem`, `head`, `bits`, `s0.width`, `s0.depth`, `s0.b1.kernel`,
+`s0.b1.expand`: stages and blocks are counted from 0. Drawing and moving within a space, narrowed
+or not, is `edgenas.space.space`'s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Options = tuple[Resolution, ...]
 SUFFIX = "-part"
 
 _NAME = re.compile(
-    r"(?P<plain>resolution|stem|head)"
+    r"(?P<plain>resolution|stem|head|bits)"
     r"|s(?P<stage>\d+)\.(?:b(?P<block>\d+)\.(?P<inner>kernel|expand)|(?P<outer>width|depth))"
 )
 
@@ -51,7 +51,7 @@ def choices(space: ArchSpace) -> tuple[Choice, ...]:
             name, always = f"s{index}.b{number}", number < stage.depths[0]
             found.append(Choice(f"{name}.kernel", stage.kernels_at(number), always))
             found.append(Choice(f"{name}.expand", stage.expands_at(number), always))
-    return (*found, Choice("head", space.heads, True))
+    return (*found, Choice("head", space.heads, True), Choice("bits", space.bits, True))
 
 
 def with_option(arch: Arch, name: str, option: Resolution) -> Arch:
@@ -102,7 +102,7 @@ def narrowed(space: ArchSpace, name: str, options: Options) -> ArchSpace:
         return space
     place = _place(name)
     if place.stage is None:
-        changed: dict[str, Any] = {f"{place.kind}s": kept}
+        changed: dict[str, Any] = {"bits" if name == "bits" else f"{name}s": kept}
         return replace(space, name=title, **changed)
     stages = list(space.stages)
     stages[place.stage] = _narrowed_stage(stages[place.stage], place, kept)
@@ -170,7 +170,9 @@ class _Place:
 def _place(name: str) -> _Place:
     found = _NAME.fullmatch(name)
     if found is None:
-        raise _no_choice(name, "resolution, stem, head, s0.width, s0.depth, s0.b0.kernel, ...")
+        raise _no_choice(
+            name, "resolution, stem, head, bits, s0.width, s0.depth, s0.b0.kernel, ..."
+        )
     if found["plain"]:
         return _Place(found["plain"])
     block = None if found["block"] is None else int(found["block"])

@@ -15,12 +15,22 @@ from itertools import pairwise
 from math import prod
 from typing import TypeVar, get_args
 
-from edgenas.space.arch import Arch, ArchError, BlockArch, Resolution, Sides, StageArch, sides
+from edgenas.space.arch import (
+    FULL_BITS,
+    Arch,
+    ArchError,
+    BlockArch,
+    Resolution,
+    Sides,
+    StageArch,
+    sides,
+)
 from edgenas.space.layers import Layer, lower
 from edgenas.space.stage import (
     Axes,
     StageSpace,
     StemSpace,
+    check_bits,
     check_choices,
     check_named,
     check_widths,
@@ -48,6 +58,8 @@ class ArchSpace:
         stem_kernel: kernel size of the stem.
         stem_axes: both: the stem is a square convolution. time: its window spans the whole width
             of the input, which so becomes channels; kernel and stride are along the height.
+        bits: of the weights of a whole network, ascending. More than one makes the precision a
+            choice like any other (SimQ-NAS, Nagarajan et al. 2023, there layer by layer).
     """
 
     name: str
@@ -60,12 +72,14 @@ class ArchSpace:
     stem_stride: int = 1
     stem_kernel: int = 3
     stem_axes: Axes = "both"
+    bits: tuple[int, ...] = (FULL_BITS,)
 
     def __post_init__(self) -> None:
         _check_resolutions(self.resolutions, self.stem_axes)
         for name in ("stems", "heads"):
             check_choices(name, getattr(self, name))
             check_widths(name, getattr(self, name))
+        check_bits(self.bits)
         check_named("stem axes", self.stem_axes, get_args(Axes))
         if self.stem_stride < 1:
             raise ArchError(f"stem stride: expected >= 1, got {self.stem_stride}")
@@ -109,7 +123,7 @@ class ArchSpace:
         self._expect("resolution", arch.resolution, self.resolutions)
         self._expect("stem", arch.stem, self.stems)
         self._expect("head", arch.head, self.heads)
-        self._expect("bits", arch.bits, (8,))
+        self._expect("bits", arch.bits, self.bits)
         self._expect("number of stages", len(arch.stages), (len(self.stages),))
         for index, (stage, choices) in enumerate(zip(arch.stages, self.stages, strict=True)):
             self._expect(f"stage {index} width", stage.width, choices.widths)
@@ -121,7 +135,7 @@ class ArchSpace:
 
     def size(self) -> int:
         """Exact number of distinct architectures."""
-        total = len(self.resolutions) * len(self.stems) * len(self.heads)
+        total = len(self.resolutions) * len(self.stems) * len(self.heads) * len(self.bits)
         for stage in self.stages:
             per_block = [
                 len(stage.kernels_at(i)) * len(stage.expands_at(i)) for i in range(stage.depths[-1])
@@ -163,10 +177,14 @@ class ArchSpace:
             pick(left.stem, right.stem),
             tuple(stages),
             pick(left.head, right.head),
+            pick(left.bits, right.bits) if self._chooses_bits else left.bits,
         )
 
     def encode(self, arch: Arch) -> tuple[int, ...]:
-        """Masked ordinals: the values themselves, 0 for the genes of blocks that are absent."""
+        """Masked ordinals: the values themselves, 0 for the genes of blocks that are absent.
+
+        The bits come last, where they are a choice: rows of other spaces are as they always were.
+        """
         squares = all(isinstance(resolution, int) for resolution in self.resolutions)
         row = [*arch.sides[: 1 if squares else 2], arch.stem, arch.head]
         for stage, choices in zip(arch.stages, self.stages, strict=True):
@@ -174,10 +192,10 @@ class ArchSpace:
             for i in range(choices.depths[-1]):
                 block = stage.blocks[i] if i < stage.depth else None
                 row += [block.kernel, block.expand] if block else [0, 0]
-        return tuple(row)
+        return (*row, arch.bits) if self._chooses_bits else tuple(row)
 
     def restrict(self, **choices: tuple[Resolution, ...]) -> ArchSpace:
-        """A subspace with fewer resolutions, stems or heads; any choice by its name is
+        """A subspace with fewer resolutions, stems, heads or bits; any choice by its name is
         `edgenas.space.narrowing`'s.
 
         Raises:
@@ -217,7 +235,19 @@ class ArchSpace:
         """INT8 weights and INT32 biases, in bytes (the file adds its graph to this)."""
         return sum(layer.weight_bytes for layer in self.layers(arch))
 
+    def packed_bytes(self, arch: Arch) -> int:
+        """Weights in `arch.bits` each and INT32 biases, in bytes: what has to be told of them.
+
+        The file keeps every weight in a byte, whatever its bits; one that compresses tends to this.
+        """
+        return sum(layer.packed_bytes(arch.bits) for layer in self.layers(arch))
+
     # --- helpers -------------------------------------------------------------------------------
+
+    @property
+    def _chooses_bits(self) -> bool:
+        """Where they are no choice nothing is drawn for them: draws stay as they always were."""
+        return len(self.bits) > 1
 
     def _corner(self, index: int) -> Arch:
         return self._draw(lambda count: index)
@@ -237,7 +267,9 @@ class ArchSpace:
                 for i in range(depth)
             )
             stages.append(StageArch(width, blocks))
-        return Arch(resolution, stem, tuple(stages), choose(self.heads))
+        head = choose(self.heads)
+        bits = choose(self.bits) if self._chooses_bits else self.bits[0]
+        return Arch(resolution, stem, tuple(stages), head, bits)
 
     def _redraw(self, arch: Arch, rng: random.Random, rate: float) -> Arch:
         def maybe(value: _Gene, choices: Sequence[_Gene]) -> _Gene:
@@ -261,6 +293,7 @@ class ArchSpace:
             maybe(arch.stem, self.stems),
             tuple(stages),
             maybe(arch.head, self.heads),
+            maybe(arch.bits, self.bits) if self._chooses_bits else arch.bits,
         )
 
     def _expect(self, what: str, got: Resolution, choices: tuple[Resolution, ...]) -> None:

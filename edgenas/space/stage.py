@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from edgenas.space.arch import ArchError, Sides
+from edgenas.space.arch import FULL_BITS, ArchError, Sides
 
 WIDTH_STEP = 8
 BlockKind = Literal["mbconv", "fused", "resnet", "conv"]
@@ -142,3 +142,14 @@ def check_widths(name: str, values: tuple[int, ...]) -> None:
     """
     if any(v % WIDTH_STEP for v in values):
         raise ArchError(f"{name}: expected multiples of {WIDTH_STEP}, got {values}")
+
+
+def check_bits(values: tuple[int, ...]) -> None:
+    """Let ascending numbers of bits that a weight may have through.
+
+    Raises:
+        ArchError: they are something else.
+    """
+    check_choices("bits", values)
+    if values[0] < 2 or values[-1] > FULL_BITS:
+        raise ArchError(f"bits: expected 2 to {FULL_BITS}, got {values}")

@@ -137,7 +137,8 @@ class _Run:
         self.task, self.recipe, self.on_note = task, task.recipe, on_note
         recipe, self.peers = task.recipe, task.peers
         self.keeper = keeper_of(task.peers, folder, recipe.checkpoint_every, recipe.batch)
-        self.largest, self.smallest = task.space.largest(), task.space.smallest()
+        ends = (task.space.largest(), task.space.smallest())  # every draw is trained in all bits
+        self.largest, self.smallest = (replace(arch, bits=FULL_BITS) for arch in ends)
         self._take(State(task))
         self._whole = True  # whether weights, momentum and ranges all belong to the step
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from edgenas.model.images import Pixels
 from edgenas.model.peers import ALONE, Peers
+from edgenas.model.quantisers import WEIGHTS
 from edgenas.model.supernet import Supernet
 from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
@@ -239,12 +240,19 @@ def check_recipe(recipe: Recipe, space: ArchSpace) -> None:
     """Refuse a recipe whose names mean nothing, before anything is written.
 
     Raises:
-        RecipeError: no sampler has this name.
+        RecipeError: no sampler has this name, or the space chooses bits that are not trained.
         CheckpointError, TeacherError: an external teacher is missing or does not fit.
     """
     if recipe.sampler not in SAMPLERS:
         raise RecipeError(
             f"recipe sampler: expected one of {', '.join(SAMPLERS)}, got {recipe.sampler!r}"
+        )
+    trained = WEIGHTS[recipe.weights].bits
+    if not set(space.bits) <= set(trained):
+        raise RecipeError(
+            f"recipe weights {recipe.weights!r}: expected a space with bits among {trained}, got "
+            f'{space.bits} of {space.name}; train with `weights = "double_rounding"` in a '
+            f"--recipe-file, or take bits out of the space"
         )
     load_teachers(recipe.teacher_files, space)
 

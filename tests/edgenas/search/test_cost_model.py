@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgenas.search.cost_model import fit_one_sided, learn_cost
+from edgenas.search.cost_model import CostModel, fit_one_sided, learn_cost
 from edgenas.search.features import Features, Rows
 from edgenas.search.regressors import fit_positive
+from edgenas.search.surrogate import stratified
 from edgenas.space import PRESETS, Arch
 from tests.edgenas.search.analytic import DIGITS, latency_ms, memory_bytes
 
@@ -102,3 +103,35 @@ def test_other_spaces_are_learnt_as_well(name: str) -> None:
     features = Features(space)
     model = learn_cost(features, archs[:50], costs[:50], features.time_columns)
     assert np.allclose(model.predict(archs[50:]), costs[50:], rtol=1e-3)
+
+
+# --- from a device that is known to another one ------------------------------------------------
+
+
+def other(arch: Arch) -> float:
+    """A device of twice the speed with another weakness: large images, not large kernels."""
+    return bent(arch) * 0.5 * (1.15 if arch.resolution == 16 else 1.0)
+
+
+def median_error(known: int, start: CostModel | None) -> float:
+    """Of the other device's costs, from so few networks."""
+    archs = list(stratified(DIGITS, known, random.Random(7)))
+    model = learn_cost(FEATURES, archs, [other(a) for a in archs], TIME_COLUMNS, start)
+    true = np.array([other(arch) for arch in UNSEEN])
+    return float(np.median(abs(model.predict(UNSEEN) / true - 1)))
+
+
+def test_a_known_device_halves_what_has_to_be_measured() -> None:
+    archs = list(stratified(DIGITS, 60, random.Random(8)))
+    start = learn_cost(FEATURES, archs, [bent(a) for a in archs], TIME_COLUMNS)
+    assert median_error(10, start) < 0.7 * median_error(10, None)
+    assert median_error(10, start) < median_error(20, None)
+
+
+def test_a_device_that_is_nothing_alike_is_not_begun_with() -> None:
+    noise = [1.0 + int(arch.id, 16) % 97 / 10 for arch in KNOWN]
+    start = learn_cost(FEATURES, KNOWN, noise, TIME_COLUMNS)
+    model = learn_cost(FEATURES, KNOWN, [latency_ms(DIGITS, a) for a in KNOWN], TIME_COLUMNS, start)
+    assert model.start is None
+    true = np.array([latency_ms(DIGITS, arch) for arch in UNSEEN])
+    assert abs(model.predict(UNSEEN) / true - 1).max() < 1e-3

@@ -63,3 +63,13 @@ def test_only_active_choices_tell_networks_apart() -> None:
     rng = random.Random(1)
     others = [a for a in (space.sample(rng) for _ in range(200)) if a != small]
     assert (abs(features.choices(others) - features.choices([small])).max(axis=1) > 0).all()
+
+
+def test_predictors_see_the_bits_where_they_are_a_choice() -> None:
+    space = replace(PRESETS["digits"], bits=(4, 8))
+    features, arch = Features(space), space.largest()
+    few, full = features.choices([replace(arch, bits=4), arch])
+    assert (few[:-1] == full[:-1]).all()
+    assert few[-1] < 0 < full[-1]
+    costs = features.costs([replace(arch, bits=4), arch])
+    assert (costs[0] == costs[1]).all()  # INT8 kernels run either

@@ -66,6 +66,7 @@ def test_the_names_of_a_space() -> None:
         ("s1.b2.kernel", (3,), False),
         ("s1.b2.expand", (2, 3), False),
         ("head", (16,), True),
+        ("bits", (8,), True),
     ]
 
 

@@ -45,9 +45,11 @@ OTHER = replace(
     stem_axes="time",
 )
 
+IN_BITS = replace(TINY, name="in-bits", bits=(4, 8))
+
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32)
-spaces = st.sampled_from([TINY, OTHER, *PRESETS.values()])
+spaces = st.sampled_from([TINY, OTHER, IN_BITS, *PRESETS.values()])
 
 
 def stage_choices(stage: StageSpace) -> Iterator[StageArch]:
@@ -276,3 +278,41 @@ def test_presets_take_channels_and_classes_from_the_data() -> None:
     assert space.layers(space.smallest())[-1].cout == 37
     with pytest.raises(ArchError, match="expected one of digits, fashion, cifar, "):
         preset("imagenet", channels=3, classes=10)
+
+
+def test_bits_are_a_choice_where_a_space_offers_several() -> None:
+    assert IN_BITS.size() == 2 * TINY.size()
+    assert (IN_BITS.smallest().bits, IN_BITS.largest().bits) == (4, 8)
+    whole = IN_BITS.encode(IN_BITS.largest())
+    assert whole == (*TINY.encode(TINY.largest()), 8)
+    few = replace(IN_BITS.largest(), bits=4)
+    assert IN_BITS.encode(few) == (*whole[:-1], 4)
+    assert few.id != IN_BITS.largest().id
+    rng = random.Random(0)
+    drawn = [IN_BITS.sample(rng) for _ in range(100)]
+    assert {arch.bits for arch in drawn} == {4, 8}
+    children = [IN_BITS.mutate(IN_BITS.largest(), rng, 0.0) for _ in range(100)]
+    assert {arch.bits for arch in children} == {4, 8}
+    crossed = [IN_BITS.crossover(few, IN_BITS.largest(), rng) for _ in range(100)]
+    assert set(crossed) == {few, IN_BITS.largest()}
+    assert IN_BITS.restrict(bits=(4,)).sample(rng).bits == 4
+
+
+def test_a_space_of_one_precision_draws_and_encodes_as_it_always_did() -> None:
+    fixed = random.Random(5)
+    arch = TINY.sample(fixed)
+    assert (arch.bits, len(TINY.encode(arch))) == (8, len(IN_BITS.encode(arch)) - 1)
+    again = random.Random(5)
+    assert replace(IN_BITS.sample(again), bits=8) == arch  # the bits are drawn last
+    with pytest.raises(ArchError, match="bits among"):
+        TINY.check(replace(arch, bits=4))
+    with pytest.raises(ArchError, match="2 to 8"):
+        replace(TINY, bits=(8, 16))
+
+
+def test_packed_bytes_count_weights_in_their_bits_and_biases_in_32() -> None:
+    arch = IN_BITS.largest()
+    biases = sum(4 * layer.cout for layer in IN_BITS.layers(arch) if layer.weighted)
+    weights = IN_BITS.weight_bytes(arch) - biases
+    assert IN_BITS.packed_bytes(arch) == weights + biases
+    assert IN_BITS.packed_bytes(replace(arch, bits=4)) == weights // 2 + biases

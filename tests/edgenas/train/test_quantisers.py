@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from edgenas.train.optimisers import OPTIMISERS, optimiser_of, set_pace
 from edgenas.train.quantisers import begin_int8, bound_steps, in_every_precision, rate_scaling
 from edgenas.train.recipe import Recipe, RecipeError
 from edgenas.train.samplers import Draw, build_sampler
-from edgenas.train.state import State, Task
+from edgenas.train.state import State, Task, check_recipe
 from tests.edgenas.model.nets import MIXED, pictures
 from tests.edgenas.train.runs import DATA, RECIPE, SPACE, digits, run
 
@@ -167,6 +168,20 @@ def test_what_learns_in_int8_needs_int8(changes: dict[str, str]) -> None:
     Recipe(float_share=1.0)
     with pytest.raises(RecipeError, match="float_share: expected < 1 with quantisers that learn"):
         Recipe(float_share=1.0).override(**changes)
+
+
+def test_a_space_chooses_among_bits_that_are_trained(tmp_path: Path) -> None:
+    space = replace(SPACE, bits=(4, 8))
+    with pytest.raises(RecipeError, match=r"expected a space with bits among \(8,\), got \(4, 8"):
+        check_recipe(RECIPE, space)
+    check_recipe(BOTH, space)
+    made = run(tmp_path, RECIPE.override(weights="double_rounding", epochs=1), space=space)
+    assert made.space.bits == (4, 8)
+    reports = list(read_metrics(tmp_path))
+    assert math.isfinite(reports[-1].loss_largest)
+    assert math.isfinite(reports[-1].loss_smallest)
+    for bits in made.space.bits:
+        made.supernet().check(replace(made.space.smallest(), bits=bits))
 
 
 # --- in a run ----------------------------------------------------------------------------------
