@@ -27,11 +27,13 @@ topic write edgenas/v1/+/host/state
 # To clear what a device that is gone for good has left here (`edgenas fleet forget`).
 topic write edgenas/v1/+/up/+/state
 topic write edgenas/v1/+/up/+/facts
+topic write edgenas/v1/+/up/+/head/+
 
 # Commands that only look, such as `edgenas devices`: beside a host, without pushing it off.
 user {VIEWER}
 topic read edgenas/v1/+/up/+/state
 topic read edgenas/v1/+/up/+/facts
+topic read edgenas/v1/+/up/+/head/+
 """
 
 
