@@ -31,6 +31,7 @@ from pathlib import Path
 from benchmarks.chaos_schedule import Mischief, Schedule, draw
 from benchmarks.chaos_site import ChaosSite, Row
 from benchmarks.record import RESULTS, Figure, write_result
+from benchmarks.rollout_runs import scratch_folder
 
 TARGET = 200
 
@@ -61,11 +62,8 @@ def main() -> None:
 
 
 def _run(schedule: Schedule, devices: int, log: str = "") -> Row:
-    with (
-        tempfile.TemporaryDirectory(prefix="edgenas-chaos-", dir=".") as scratch,
-        ExitStack() as cleanup,
-    ):
-        return ChaosSite(Path(scratch).resolve(), schedule, devices, cleanup, log).run()
+    with scratch_folder("chaos") as path, ExitStack() as cleanup:
+        return ChaosSite(path, schedule, devices, cleanup, log).run()
 
 
 def _moments() -> int:
