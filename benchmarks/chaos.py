@@ -50,6 +50,7 @@ def main() -> None:
     raw = {
         "moments_of_a_daemon": moments,
         "struck": dict(Counter(one for row in rows for one in row.struck)),
+        "ordered": dict(Counter(one.partition(":")[0] for row in rows for one in row.ordered)),
         "rows": [asdict(row) for row in rows],
         "load": load,
     }
@@ -79,6 +80,8 @@ def _moments() -> int:
 def _tell(row: Row) -> None:
     outcome = "; ".join(row.problems) or "ok"
     print(f"seed {row.seed}: {outcome} ({', '.join(row.statuses)}; {', '.join(row.struck)})")
+    for pause in row.pauses:
+        print(f"    paused: {pause}")
 
 
 def _arguments() -> argparse.Namespace:
