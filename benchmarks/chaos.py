@@ -31,6 +31,7 @@ from pathlib import Path
 from benchmarks.chaos_schedule import Mischief, Schedule, draw
 from benchmarks.chaos_site import ChaosSite, Row
 from benchmarks.record import RESULTS, Figure, write_result
+from benchmarks.rollout_runs import scratch_folder
 
 TARGET = 200
 
@@ -49,6 +50,7 @@ def main() -> None:
     raw = {
         "moments_of_a_daemon": moments,
         "struck": dict(Counter(one for row in rows for one in row.struck)),
+        "ordered": dict(Counter(one.partition(":")[0] for row in rows for one in row.ordered)),
         "rows": [asdict(row) for row in rows],
         "load": load,
     }
@@ -61,11 +63,8 @@ def main() -> None:
 
 
 def _run(schedule: Schedule, devices: int, log: str = "") -> Row:
-    with (
-        tempfile.TemporaryDirectory(prefix="edgenas-chaos-", dir=".") as scratch,
-        ExitStack() as cleanup,
-    ):
-        return ChaosSite(Path(scratch).resolve(), schedule, devices, cleanup, log).run()
+    with scratch_folder("chaos") as path, ExitStack() as cleanup:
+        return ChaosSite(path, schedule, devices, cleanup, log).run()
 
 
 def _moments() -> int:
@@ -81,6 +80,8 @@ def _moments() -> int:
 def _tell(row: Row) -> None:
     outcome = "; ".join(row.problems) or "ok"
     print(f"seed {row.seed}: {outcome} ({', '.join(row.statuses)}; {', '.join(row.struck)})")
+    for pause in row.pauses:
+        print(f"    paused: {pause}")
 
 
 def _arguments() -> argparse.Namespace:

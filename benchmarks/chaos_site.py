@@ -62,7 +62,9 @@ class Row:
         seed: Its seed.
         statuses: How its rollouts ended.
         struck: What has struck, each with what the device was doing as far as the host knew.
+        ordered: What daemons were told to suffer at moments of their own, if they live so long.
         meddled: Messages that were repeated, late or spoilt.
+        pauses: Which gates have closed, in words.
         restarts: How often something that had ended was started again.
         problems: What is not as it should be; empty if all is well.
         seconds: How long it took.
@@ -71,7 +73,9 @@ class Row:
     seed: int
     statuses: list[str] = field(default_factory=list)
     struck: list[str] = field(default_factory=list)
+    ordered: list[str] = field(default_factory=list)
     meddled: dict[str, int] = field(default_factory=dict)
+    pauses: list[str] = field(default_factory=list)
     restarts: int = 0
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -171,6 +175,7 @@ class ChaosSite:
                 self._revive(state)
                 if state.status == "PAUSED" and state.reasons:
                     pauses += 1
+                    self.row.pauses += [f"{gate}: {why}" for gate, why in state.reasons.items()]
                     self._operate(partial(_as_a_person, pauses))
                 time.sleep(LOOK_S)
         self.row.statuses.append(state.status)
@@ -180,6 +185,7 @@ class ChaosSite:
         for fault in faults:
             board = self._board_of(fault)
             board.kill()
+            self.row.ordered.append(f"{fault.kind}: {fault.at}")
             board.power_goes = fault.kind == "power_cut_at_moment"
             full = f"enospc:{fault.at}+{fault.moments}"
             board.boot(full if fault.kind == "disk_full" else f"kill:{fault.at}")

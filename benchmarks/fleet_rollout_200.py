@@ -16,14 +16,21 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.own_broker import OwnBroker
 from benchmarks.record import RESULTS, Figure, write_result
-from benchmarks.rollout_runs import GATE, RunFolder, carry_out, cost_so_far, random_parcel, truths
+from benchmarks.rollout_runs import (
+    GATE,
+    RunFolder,
+    carry_out,
+    cost_so_far,
+    random_parcel,
+    scratch_folder,
+    truths,
+)
 from benchmarks.simulated_device import PROFILE
 from benchmarks.simulated_fleet import SimulatedFleet
 from edgenas.rollout.waves import WaveRule
@@ -62,25 +69,23 @@ def main() -> None:
 
 
 def _round(options: argparse.Namespace, number: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="edgenas-rollout-", dir=".") as scratch:
-        path = Path(scratch).resolve()
-        with OwnBroker(path) as broker:
-            folder = RunFolder(path / "run", broker.url, FLEET)
-            key = folder.keys.verify[0]
-            with SimulatedFleet(broker.url, FLEET, options.devices, key, SEED) as fleet:
-                parcel = random_parcel(PROFILE, options.model_bytes, SEED + number)
-                plan = folder.plan({PROFILE: fleet.names}, parcel, AT_ONCE)
-                seconds, host = carry_out(folder, plan, LIMIT_S)
-                told = fleet.ask()
-            runs = {name: one.runs.get(plan.slot) for name, one in told.items()}
-            found = truths(folder, plan, runs)
-            return {
-                "seconds": seconds,
-                "host": asdict(host),
-                "broker": asdict(cost_so_far(broker.pid)),
-                "bytes_pulled": sum(one.bytes_pulled for one in told.values()),
-                "truths": asdict(found),
-            }
+    with scratch_folder("rollout") as path, OwnBroker(path) as broker:
+        folder = RunFolder(path / "run", broker.url, FLEET)
+        key = folder.keys.verify[0]
+        with SimulatedFleet(broker.url, FLEET, options.devices, key, SEED) as fleet:
+            parcel = random_parcel(PROFILE, options.model_bytes, SEED + number)
+            plan = folder.plan({PROFILE: fleet.names}, parcel, AT_ONCE)
+            seconds, host = carry_out(folder, plan, LIMIT_S)
+            told = fleet.ask()
+        runs = {name: one.runs.get(plan.slot) for name, one in told.items()}
+        found = truths(folder, plan, runs)
+        return {
+            "seconds": seconds,
+            "host": asdict(host),
+            "broker": asdict(cost_so_far(broker.pid)),
+            "bytes_pulled": sum(one.bytes_pulled for one in told.values()),
+            "truths": asdict(found),
+        }
 
 
 def _arguments() -> argparse.Namespace:

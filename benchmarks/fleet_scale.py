@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -37,7 +36,15 @@ from benchmarks.own_broker import OwnBroker
 from benchmarks.real_daemons import PROFILE as REAL_PROFILE
 from benchmarks.real_daemons import daemons_of, running, stub_parcel
 from benchmarks.record import RESULTS, Figure, write_result
-from benchmarks.rollout_runs import Cost, RunFolder, carry_out, cost_so_far, random_parcel, truths
+from benchmarks.rollout_runs import (
+    Cost,
+    RunFolder,
+    carry_out,
+    cost_so_far,
+    random_parcel,
+    scratch_folder,
+    truths,
+)
 from benchmarks.simulated_device import PROFILE
 from benchmarks.simulated_fleet import SimulatedFleet
 from edgenas.rollout.plan import Plan
@@ -109,33 +116,27 @@ def _growth(
 
 
 def _simulated(options: argparse.Namespace, count: int) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="edgenas-scale-", dir=".") as scratch:
-        path = Path(scratch).resolve()
-        with OwnBroker(path) as broker:
-            folder = RunFolder(path / "run", broker.url, FLEET)
-            key = folder.keys.verify[0]
-            with SimulatedFleet(broker.url, FLEET, count, key, SEED) as fleet:
-                began_s = time.monotonic()
-                parcel = random_parcel(PROFILE, options.model_bytes, SEED)
-                plan = folder.plan({PROFILE: fleet.names}, parcel)
-                planned_s = time.monotonic() - began_s
-                row = _carried_out(folder, plan, broker)
-                told = fleet.ask()
-            runs = {name: one.runs.get(plan.slot) for name, one in told.items()}
-            twice = sum(len(one.taken) - len(set(one.taken)) for one in told.values())
-            row["truths"] = asdict(truths(folder, plan, runs)) | {"twice": twice}
-            row["online_and_planned_s"] = planned_s
-            row["bytes_pulled"] = sum(one.bytes_pulled for one in told.values())
-            row["reports_again"] = sum(one.reports_again for one in told.values())
-            return row
+    with scratch_folder("scale") as path, OwnBroker(path) as broker:
+        folder = RunFolder(path / "run", broker.url, FLEET)
+        key = folder.keys.verify[0]
+        with SimulatedFleet(broker.url, FLEET, count, key, SEED) as fleet:
+            began_s = time.monotonic()
+            parcel = random_parcel(PROFILE, options.model_bytes, SEED)
+            plan = folder.plan({PROFILE: fleet.names}, parcel)
+            planned_s = time.monotonic() - began_s
+            row = _carried_out(folder, plan, broker)
+            told = fleet.ask()
+        runs = {name: one.runs.get(plan.slot) for name, one in told.items()}
+        twice = sum(len(one.taken) - len(set(one.taken)) for one in told.values())
+        row["truths"] = asdict(truths(folder, plan, runs)) | {"twice": twice}
+        row["online_and_planned_s"] = planned_s
+        row["bytes_pulled"] = sum(one.bytes_pulled for one in told.values())
+        row["reports_again"] = sum(one.reports_again for one in told.values())
+        return row
 
 
 def _real(count: int) -> dict[str, Any]:
-    with (
-        tempfile.TemporaryDirectory(prefix="edgenas-scale-", dir=".") as scratch,
-        ExitStack() as at,
-    ):
-        path = Path(scratch).resolve()
+    with scratch_folder("scale") as path, ExitStack() as at:
         broker = at.enter_context(OwnBroker(path))
         folder = RunFolder(path / "run", broker.url, FLEET)
         at.enter_context(daemons := daemons_of(path, broker.url, FLEET, count, folder.keys))
@@ -163,15 +164,13 @@ def _carried_out(folder: RunFolder, plan: Plan, broker: OwnBroker) -> dict[str, 
 
 def _alone() -> tuple[float, Cost]:
     """What the command takes for a rollout that is over already: seconds, and its cost."""
-    with tempfile.TemporaryDirectory(prefix="edgenas-scale-", dir=".") as scratch:
-        path = Path(scratch).resolve()
-        with OwnBroker(path) as broker:
-            folder = RunFolder(path / "run", broker.url, FLEET)
-            key = folder.keys.verify[0]
-            with SimulatedFleet(broker.url, FLEET, 1, key, SEED) as fleet:
-                plan = folder.plan({PROFILE: fleet.names}, random_parcel(PROFILE, 1024, SEED))
-                carry_out(folder, plan, LIMIT_S)
-                return carry_out(folder, plan, LIMIT_S)
+    with scratch_folder("scale") as path, OwnBroker(path) as broker:
+        folder = RunFolder(path / "run", broker.url, FLEET)
+        key = folder.keys.verify[0]
+        with SimulatedFleet(broker.url, FLEET, 1, key, SEED) as fleet:
+            plan = folder.plan({PROFILE: fleet.names}, random_parcel(PROFILE, 1024, SEED))
+            carry_out(folder, plan, LIMIT_S)
+            return carry_out(folder, plan, LIMIT_S)
 
 
 def _arguments() -> argparse.Namespace:

@@ -13,6 +13,7 @@ import random
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,6 +83,15 @@ class Truths:
     wrong: int
     disagreeing: int
     broken: int
+
+
+@contextlib.contextmanager
+def scratch_folder(name: str) -> Iterator[Path]:
+    """A folder on the disk of the checkout, not in memory; gone at the end."""
+    above = ROOT / "benchmarks" / "scratch"
+    above.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=above) as folder:
+        yield Path(folder)
 
 
 class RunFolder:
