@@ -246,8 +246,16 @@ class EnrolmentDesk:
         self, invite: Invite, asked: Asked, request: EnrolRequest, found: Judgement, now_ms: int
     ) -> None:
         row = RequestRow(
-            *(asked.request_id, invite.invite_id, asked.device_id, asked.board),
-            *(asked.key_sha256, request.csr, request.facts, now_ms, found.decision, found.why),
+            request_id=asked.request_id,
+            invite_id=invite.invite_id,
+            device_id=asked.device_id,
+            board=asked.board,
+            key_sha256=asked.key_sha256,
+            csr=request.csr,
+            facts=request.facts,
+            wall_ms=now_ms,
+            decision=found.decision,
+            why=found.why,
         )
         self._log.add_request(row)
         told = {"device": asked.device_id, "board": asked.board, "why": found.why}
