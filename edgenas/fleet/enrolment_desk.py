@@ -272,7 +272,12 @@ class EnrolmentDesk:
             return max(valid, key=lambda known: known.ends_ms)
         for serial in found.replaced:
             self._log.revoke(serial, f"replaced under {asked.request_id}", now_ms)
-        return self._sign(found.device_id, asked.board, read, now_ms, "device.enrolled")
+        known = self._sign(found.device_id, asked.board, read, now_ms, "device.enrolled")
+        if found.replaced:
+            told = {"serials": list(found.replaced), "why": f"replaced by {known.serial}"}
+            audit = self._journal.audit
+            audit.add("device.replaced", found.device_id, now_ms, told, by_itself=True)
+        return known
 
     def _sign(self, device_id: str, board: str, read: Request, now_ms: int, action: str) -> Known:
         issued = self._authority.issue(device_id, read.key, _at(now_ms), self._days)

@@ -212,6 +212,7 @@ def test_a_known_board_with_another_key_waits_in_quarantine(office: Office) -> N
     assert set(revoked_in((office.site.broker / "crl.pem").read_bytes())) == {f"{ended:x}"}
     known = {k.serial: k.revoked for k in office.journal.enrolments.certificates("pi4-1")}
     assert sorted(known.values()) == [False, True]
+    assert ("device.replaced", "pi4-1") in office.audited()
 
 
 def test_a_revoked_device_comes_back_by_a_new_invitation_only(office: Office) -> None:
