@@ -240,7 +240,8 @@ class EnrolmentDesk:
         )
         decision = earlier.decision if earlier else None
         certificates = self._log.certificates()
-        return asked, Situation(now_ms, _places(requests), decision, certificates)
+        first_ms = earlier.wall_ms if earlier else now_ms
+        return asked, Situation(now_ms, _places(requests), decision, certificates, first_ms)
 
     def _record(
         self, invite: Invite, asked: Asked, request: EnrolRequest, found: Judgement, now_ms: int

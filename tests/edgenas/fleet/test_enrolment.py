@@ -223,9 +223,13 @@ def test_a_revoked_device_comes_back_by_a_new_invitation_only(office: Office) ->
     assert office.desk.revoke("pi4-1", "again")[0] == []
     assert "deny" in (office.site.broker / "acl").read_text()
     assert set(revoked_in((office.site.broker / "crl.pem").read_bytes())) == set(ended)
+    assert "it was revoked" in refusal(token, board), "the invitation is still open"
     office.clock.ahead_s = 3601
     assert "expired" in refusal(token, board)
-    assert join(office.invite(), board, silent).device_id == "pi4-1"
+    again = office.invite(Mode.ASK)
+    assert "nobody has decided" in refusal(again, board)
+    office.desk.settle("pi4-1", accept=True)
+    assert join(again, board, silent).device_id == "pi4-1"
     assert "deny" not in (office.site.broker / "acl").read_text()
     assert set(revoked_in((office.site.broker / "crl.pem").read_bytes())) == set(ended)
     with pytest.raises(EnrolmentRefusedError, match="edgenas fleet list"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgenas.cli.main import main
+from edgenas.fleet.forgetting import clear_topics
 from edgenas.site.access import SiteAccess
 from edgenas.site.authority import now_utc
 from edgenas.site.errors import SiteError
@@ -131,6 +132,9 @@ def test_commands_that_look_answer_with_their_certificate(
     host.link.publish(TOPICS.resync("board-7"), b"")
     board.link.publish(TOPICS.facts("board-7"), b"still connected")
     assert host.next_topic() == TOPICS.facts("board-7")
+    clear_topics(host.link, "lab", "board-7")
+    eventually(lambda: is_listed() is False)
+    assert not host.link.refused
 
 
 def test_revoking_shuts_out_the_connected_and_the_returning(site: Site) -> None:
