@@ -129,6 +129,7 @@ def test_commands_that_look_answer_with_their_certificate(
     assert main([*words, "--tls", str(site.folder.host)]) == 0, (
         "a copy of the host's part is enough"
     )
+    capsys.readouterr()
     host.link.publish(TOPICS.resync("board-7"), b"")
     board.link.publish(TOPICS.facts("board-7"), b"still connected")
     assert host.next_topic() == TOPICS.facts("board-7")
