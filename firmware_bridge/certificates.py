@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -179,18 +179,11 @@ def _load_certificate(pem: bytes) -> x509.Certificate:
 
 def _lifetime(certificate: x509.Certificate) -> Lifetime:
     try:
-        both = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except AttributeError:  # before cryptography 42
-        both = tuple(
-            each.replace(tzinfo=timezone.utc)
-            for each in (certificate.not_valid_before, certificate.not_valid_after)
-        )
-    begins, ends = both
-    return Lifetime(_seconds(begins), _seconds(ends))
-
-
-def _seconds(moment: datetime) -> float:
-    return moment.timestamp()
+        begins = certificate.not_valid_before.replace(tzinfo=timezone.utc)
+        ends = certificate.not_valid_after.replace(tzinfo=timezone.utc)
+    return Lifetime(begins.timestamp(), ends.timestamp())
 
 
 def _spki(key: object) -> bytes:

@@ -285,9 +285,9 @@ def _tell(findings: Iterable[Finding]) -> bool:
 def _say_what_next(arguments: argparse.Namespace, settings: Mapping[str, str]) -> None:
     print(f"enrolled as {settings['EDGENAS_ID']} in fleet {settings['EDGENAS_FLEET']}")
     if "EDGENAS_VERIFY_KEYS" not in settings:
-        print("no --verify-key: the board measures, and refuses every release")
+        print("no verify key: the board measures, and refuses every release")
     if settings["EDGENAS_PROFILE"] == "generic":
-        print("no --profile: the host matches one by what the board says of itself")
+        print("no profile: the host matches one by what the board says of itself")
     if arguments.config_dir == CONFIG_DIR:
         print("next: sudo systemctl enable edgenas-device; sudo systemctl restart edgenas-device")
     else:

@@ -147,7 +147,10 @@ def _add_ending(verbs: Subparsers) -> None:
         "measured and ran stay. A device that comes back is listed again.",
     )  # fmt: skip
     forget.add_argument("device", metavar="ID")
-    forget.add_argument("--broker", metavar="URL", help="also clear what it has left there")
+    forget.add_argument(
+        "--broker", metavar="URL",
+        help="also clear what it has left there, as the host: end a search or a rollout before",
+    )  # fmt: skip
     forget.add_argument("--fleet", default="edgenas", help="name of the fleet (default: edgenas)")
     forget.set_defaults(run=fleet_devices.run_forget)
     serve = _verb(

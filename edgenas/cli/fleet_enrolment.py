@@ -42,8 +42,12 @@ def run_invite(args: argparse.Namespace) -> int:
         if server is None:
             print("another `edgenas fleet invite` serves it; this one ends")
             return 0
-        print("serving; Ctrl-C ends that, and `edgenas fleet invite --reopen` goes on", flush=True)
-        server.run_while(lambda: bool(desk.open_invites()))
+        print("serving; Ctrl-C ends that", flush=True)
+        try:
+            server.run_while(lambda: bool(desk.open_invites()))
+        except KeyboardInterrupt:
+            print("served no longer; `edgenas fleet invite --reopen` goes on with what is open")
+            return 130
         print("nobody is invited any more")
     return 0
 

@@ -111,12 +111,14 @@ class Situation:
         places: Keys that have come by this invitation and were not refused.
         decision: What was decided about this very request before, None if it is new.
         certificates: Every certificate of the fleet.
+        asked_ms: When this very request was first made.
     """
 
     now_ms: int
     places: Collection[str]
     decision: Decision | None
     certificates: Sequence[Known]
+    asked_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,9 @@ def judge(invite: Invite | None, asked: Asked, situation: Situation) -> Judgemen
     if situation.decision is Decision.REFUSED:
         return Judgement(Decision.REFUSED, "a person has refused it")
     if situation.decision is Decision.ACCEPTED:
+        if _revoked_since(asked, situation):
+            why = "it was revoked; a new invitation is needed"
+            return Judgement(Decision.REFUSED, why, recorded=False)
         return _accepted(asked, situation)
     if invite.mode is Mode.PRE_AUTHORISED and asked.board not in invite.serials:
         return Judgement(Decision.REFUSED, "this board is not among those invited", recorded=False)
@@ -183,6 +188,12 @@ def _accepted(asked: Asked, situation: Situation) -> Judgement:
     return Judgement(Decision.ACCEPTED, "", _id_for(asked, situation), replaced)
 
 
+def _revoked_since(asked: Asked, situation: Situation) -> bool:
+    """Whether what this request was given has been taken back: its token is no way round that."""
+    mine = (k for k in situation.certificates if k.key_sha256 == asked.key_sha256)
+    return any(known.revoked and known.begins_ms >= situation.asked_ms for known in mine)
+
+
 def _same_board(asked: Asked, situation: Situation) -> list[Known]:
     """Certificates in force of the same board and another key."""
     if not asked.board:
@@ -200,8 +211,15 @@ def _id_for(asked: Asked, situation: Situation) -> str:
     mine = asked.board and all(known.board == asked.board for known in taken)
     if not taken or mine:
         return asked.device_id
-    suffix = asked.key_sha256[:SUFFIX_DIGITS]
-    return f"{asked.device_id[: ID_CAP - SUFFIX_DIGITS - 1].rstrip('-')}-{suffix}"
+    names = {known.device_id for known in situation.certificates}
+    # A key can be sought whose first digits are those of a neighbour: then more of them are taken.
+    digits = range(SUFFIX_DIGITS, ID_CAP - 1)
+    return next(name for count in digits if (name := _longer(asked, count)) not in names)
+
+
+def _longer(asked: Asked, digits: int) -> str:
+    head = asked.device_id[: ID_CAP - digits - 1].rstrip("-")
+    return f"{head}-{asked.key_sha256[:digits]}"
 
 
 # --- renewal -----------------------------------------------------------------------------------

@@ -240,14 +240,23 @@ class EnrolmentDesk:
         )
         decision = earlier.decision if earlier else None
         certificates = self._log.certificates()
-        return asked, Situation(now_ms, _places(requests), decision, certificates)
+        first_ms = earlier.wall_ms if earlier else now_ms
+        return asked, Situation(now_ms, _places(requests), decision, certificates, first_ms)
 
     def _record(
         self, invite: Invite, asked: Asked, request: EnrolRequest, found: Judgement, now_ms: int
     ) -> None:
         row = RequestRow(
-            *(asked.request_id, invite.invite_id, asked.device_id, asked.board),
-            *(asked.key_sha256, request.csr, request.facts, now_ms, found.decision, found.why),
+            request_id=asked.request_id,
+            invite_id=invite.invite_id,
+            device_id=asked.device_id,
+            board=asked.board,
+            key_sha256=asked.key_sha256,
+            csr=request.csr,
+            facts=request.facts,
+            wall_ms=now_ms,
+            decision=found.decision,
+            why=found.why,
         )
         self._log.add_request(row)
         told = {"device": asked.device_id, "board": asked.board, "why": found.why}
@@ -264,7 +273,12 @@ class EnrolmentDesk:
             return max(valid, key=lambda known: known.ends_ms)
         for serial in found.replaced:
             self._log.revoke(serial, f"replaced under {asked.request_id}", now_ms)
-        return self._sign(found.device_id, asked.board, read, now_ms, "device.enrolled")
+        known = self._sign(found.device_id, asked.board, read, now_ms, "device.enrolled")
+        if found.replaced:
+            told = {"serials": list(found.replaced), "why": f"replaced by {known.serial}"}
+            audit = self._journal.audit
+            audit.add("device.replaced", found.device_id, now_ms, told, by_itself=True)
+        return known
 
     def _sign(self, device_id: str, board: str, read: Request, now_ms: int, action: str) -> Known:
         issued = self._authority.issue(device_id, read.key, _at(now_ms), self._days)

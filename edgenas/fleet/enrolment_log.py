@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, insert, select
 
-from edgenas.database.connection import Database, add_once
+from edgenas.database.connection import Database, Line, add_once
 from edgenas.database.schema import CERTIFICATES, DECISIONS, ENROLMENTS, INVITES, REVOCATIONS
 from edgenas.fleet.enrolment import Decision, Invite, Known, Mode
 
@@ -117,7 +117,7 @@ class EnrolmentLog:
             query = query.where(ENROLMENTS.c.invite_id == invite_id)
         decided = {row[0]: (Decision(row[1]), row[2]) for row in self._database.rows(_DECISIONS)}
         return [
-            RequestRow(*row[:6], json.loads(row[6]), row[7], *decided[row[0]])
+            _request(row, *decided[row[0]])
             for row in self._database.rows(query)
             if row[0] in decided
         ]
@@ -148,7 +148,7 @@ class EnrolmentLog:
         query = _KNOWN
         if device_id is not None:
             query = query.where(CERTIFICATES.c.device_id == device_id)
-        return [Known(*row[:7], row[7] is not None) for row in self._database.rows(query)]
+        return [_known(*row) for row in self._database.rows(query)]
 
     def add_certificate(self, known: Known) -> None:
         """Remember a certificate, before it is handed out."""
@@ -161,6 +161,28 @@ class EnrolmentLog:
         """Remember that a certificate was revoked; False if it was already."""
         row = {"serial": serial, "why": why, "wall_ms": wall_ms}
         return self._database.change(_REVOKE, row) == 1
+
+
+def _request(row: Line, decision: Decision, why: str) -> RequestRow:
+    request_id, invite_id, device_id, board, key_sha256, csr, facts, wall_ms = row
+    said = json.loads(facts)
+    return RequestRow(
+        *(request_id, invite_id, device_id, board, key_sha256, csr), said, wall_ms, decision, why
+    )
+
+
+def _known(
+    serial: str,
+    device_id: str,
+    board: str,
+    key_sha256: str,
+    pem: str,
+    begins_ms: int,
+    ends_ms: int,
+    revoked: str | None,
+) -> Known:
+    ended = revoked is not None
+    return Known(serial, device_id, board, key_sha256, pem, begins_ms, ends_ms, ended)
 
 
 def _invite(

@@ -114,6 +114,11 @@ def _context(certificate: bytes, key: bytes) -> ssl.SSLContext:
     return context
 
 
+def _cut(connection: ssl.SSLSocket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = False
     block_on_close = True
@@ -142,10 +147,23 @@ class _Server(ThreadingHTTPServer):
             self._places.release()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Shake hands on the connection's own thread, where one that stalls holds up nobody."""
+        """Shake hands on the connection's own thread, where one that stalls holds up nobody.
+
+        A peer that sends a byte now and then never runs into a timeout of single reads: a timer
+        cuts it off.
+        """
         request.settimeout(PEER_S)
-        with self.context.wrap_socket(request, server_side=True) as secured:
-            super().finish_request(secured, client_address)
+        with self.context.wrap_socket(
+            request, server_side=True, do_handshake_on_connect=False
+        ) as secured:
+            deadline = threading.Timer(PEER_S, _cut, (secured,))
+            deadline.start()
+            try:
+                secured.do_handshake()
+                super().finish_request(secured, client_address)
+            finally:
+                deadline.cancel()
+                deadline.join()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         _log.info("enrolment: %s hung up or made no sense", client_address)
@@ -154,21 +172,6 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "edgenas", ""
     timeout = PEER_S
-
-    def setup(self) -> None:
-        super().setup()
-        # A peer that sends a byte now and then would never run into a timeout of single reads.
-        self._deadline = threading.Timer(PEER_S, self._cut)
-        self._deadline.start()
-
-    def finish(self) -> None:
-        self._deadline.cancel()
-        self._deadline.join()
-        super().finish()
-
-    def _cut(self) -> None:
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")

@@ -132,7 +132,7 @@ class SiteFolder:
     @property
     def has_authority(self) -> bool:
         """Whether certificates can be signed here."""
-        return (self._ca / "ca.key").exists()
+        return os.access(self._ca / "ca.key", os.R_OK)
 
     def prepare(self, settings: SiteSettings, now: datetime) -> Prepared:
         """Make the folder, or bring it to these settings; keeps the authority and all it signed.

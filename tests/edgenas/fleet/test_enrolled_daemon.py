@@ -231,7 +231,7 @@ def _enrol_with(yard: Yard, make: Callable[[FleetJournal], EnrolmentDesk]) -> No
         journal.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_host_command_renews_and_ends_cleanly(yard: Yard) -> None:
     words = ["fleet", "serve", "--fleet", FLEET, "--tls", str(yard.site.folder.path)]
     process = subprocess.Popen(

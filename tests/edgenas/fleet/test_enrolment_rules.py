@@ -109,6 +109,20 @@ def test_a_name_is_never_given_to_a_second_board(board: str) -> None:
     assert check_device_id(found.device_id).endswith("-111111")
 
 
+def test_a_sought_key_gets_nobody_elses_name() -> None:
+    taken = known(board="board-b", key_sha256="22" * 32)
+    neighbour = known(device_id="pi4-1-111111", board="board-c", key_sha256="33" * 32)
+    found = judge(INVITE, ASKED, replace(EMPTY, certificates=[taken, neighbour]))
+    assert found.device_id == "pi4-1-1111111"
+
+
+@pytest.mark.parametrize(("begins_ms", "decision"), [(NOW - 5, "refused"), (NOW - 50, "accepted")])
+def test_a_token_is_no_way_round_a_revocation(begins_ms: int, decision: str) -> None:
+    ended = known(revoked=True, begins_ms=begins_ms)
+    situation = Situation(NOW, ["11" * 32], Decision.ACCEPTED, [ended], asked_ms=NOW - 10)
+    assert judge(INVITE, ASKED, situation).decision.value == decision
+
+
 KEYS = [f"{number}{number}" * 32 for number in range(5)]
 asks = st.tuples(
     st.sampled_from(["pi4-1", "pi4-2", "pi5"]),

@@ -1,5 +1,6 @@
 """Who gets what from the mosquitto that `edgenas broker init` set up and `broker run` started."""
 
+import json
 import ssl
 import subprocess
 import sys
@@ -8,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from edgenas.cli.main import main
+from edgenas.fleet.forgetting import clear_topics
 from edgenas.site.access import SiteAccess
 from edgenas.site.authority import now_utc
 from edgenas.site.errors import SiteError
 from edgenas.site.folder import SiteFolder
 from edgenas.site.running import run
+from firmware_bridge.wire.codec import encode
+from firmware_bridge.wire.messages import State
 from firmware_bridge.wire.topics import Topics
 from tests.edgenas.site.sites import NEEDS_MOSQUITTO, WAIT_S, Site, connack, eventually
 from tests.firmware_bridge.wire.brokers import PROJECT, free_port
@@ -102,6 +107,35 @@ def test_whoever_looks_pushes_nobody_off_and_commands_nothing(site: Site) -> Non
     viewer.link.publish(TOPICS.resync("board-4"), b"forged")
     eventually(lambda: list(viewer.link.refused) == [TOPICS.resync("board-4")])
     assert board.heard.empty()
+
+
+def test_commands_that_look_answer_with_their_certificate(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = site.host().open(*TOPICS.host_filters())
+    board = site.client("board-7", site.device("board-7").context()).open()
+    state = State(online=True, sess=1, install_id="4d" * 16)
+    board.link.publish(TOPICS.state("board-7"), encode(state), retain=True)
+    assert host.next_topic() == TOPICS.state("board-7")
+    words = ["devices", "--broker", site.url, "--fleet", "lab", "--json", "--wait", "0.5"]
+    listed: list[str] = []
+
+    def is_listed() -> bool:
+        assert main([*words, "--tls", str(site.folder.path)]) == 0
+        listed[:] = [row["id"] for row in json.loads(capsys.readouterr().out)]
+        return "board-7" in listed
+
+    eventually(is_listed)
+    assert main([*words, "--tls", str(site.folder.host)]) == 0, (
+        "a copy of the host's part is enough"
+    )
+    capsys.readouterr()
+    host.link.publish(TOPICS.resync("board-7"), b"")
+    board.link.publish(TOPICS.facts("board-7"), b"still connected")
+    assert host.next_topic() == TOPICS.facts("board-7")
+    clear_topics(host.link, "lab", "board-7")
+    eventually(lambda: is_listed() is False)
+    assert not host.link.refused
 
 
 def test_revoking_shuts_out_the_connected_and_the_returning(site: Site) -> None:
