@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from firmware_bridge.wire.heads import MergedHead
 
 
-def add_parser(commands: Subparsers) -> None:
-    """Add `edgenas fleet` with this verb alone."""
-    parser = commands.add_parser("fleet", help="merge what devices have learnt")
-    add_verbs(parser.add_subparsers(title="verbs", required=True, metavar="VERB"))
-
-
 def add_verbs(verbs: Subparsers) -> None:
     """Add the verb."""
     parser = verbs.add_parser(

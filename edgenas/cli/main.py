@@ -17,7 +17,7 @@ from edgenas.cli import (
     demo,
     devices,
     export,
-    fleet_heads,
+    fleet,
     pick,
     profiles,
     recipes,
@@ -44,7 +44,7 @@ COMMANDS = (
     pick,
     ship,
     rollout,
-    fleet_heads,
+    fleet,
     report,
     audit,
 )
