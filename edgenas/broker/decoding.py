@@ -191,7 +191,8 @@ def _unsubscribe(reader: Reader, version: int) -> Unsubscribe:
 
 def _unsuback(reader: Reader, version: int) -> Unsuback:
     packet_id, props = _packet_id(reader), _props(reader, Place.UNSUBACK, version)
-    return Unsuback(packet_id, tuple(reader.rest()), props)
+    reasons = tuple(reader.rest()) if version == V5 else ()  # 3.1.1 knows none and refuses them
+    return Unsuback(packet_id, reasons, props)
 
 
 def _pingreq(_reader: Reader, _version: int) -> Pingreq:

@@ -24,11 +24,12 @@ from edgenas.export.features import run_features
 from edgenas.fleet.errors import HeadError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys, load_signing_key
+from edgenas.fleet.profiles import released_as
 from edgenas.fleet.releases import ReleaseSpec, build_release, sign_with_ways_back
 from edgenas.model.images import to_codes
 from edgenas.space.arch import Arch
 from firmware_bridge.wire.heads import ClassSums, Contribution, MergedHead
-from firmware_bridge.wire.release import ReleaseManifest, Role
+from firmware_bridge.wire.release import ReleaseManifest, Role, Target
 from firmware_bridge.wire.values import BlobRef
 
 ATTEMPTS = 5
@@ -122,7 +123,8 @@ def ship_head(
         FleetError: the release cannot be built or offered.
     """
     key = load_signing_key(ensure_keys(run.keys).signing)
-    host.wait_for_devices([device_id], ONLINE_S)
+    (view,) = host.wait_for_devices([device_id], ONLINE_S)
+    target = Target(released_as(view), device_id)
     running = _running(host, device_id)
     if _model_ref(running, device_id) != merged.model:
         raise HeadError(
@@ -133,7 +135,7 @@ def ship_head(
     outcome = HeadShipment(device_id, "TIMED_OUT", "no report from the device in time")
     for _ in range(ATTEMPTS):
         now = datetime.now(UTC)
-        spec = _spec(running, head)
+        spec = _spec(running, target, head)
         release = build_release(spec, counter=host.next_release_counter(SLOT), now=now)
         signed = sign_with_ways_back(release, host.incumbent(device_id, SLOT), key, now=now)
         offered = host.offer(device_id, SLOT, signed.forward, ways_back=signed.ways_back)
@@ -163,12 +165,12 @@ def _model_ref(manifest: ReleaseManifest, device_id: str) -> str:
     return model.sha256
 
 
-def _spec(running: ReleaseManifest, head: BlobRef) -> ReleaseSpec:
+def _spec(running: ReleaseManifest, target: Target, head: BlobRef) -> ReleaseSpec:
     """What runs, with another head: the same files, demands and limits."""
     files: dict[Role, BlobRef] = {entry.role: entry.blob() for entry in running.files}
     return ReleaseSpec(
         fleet=running.fleet,
-        target=running.target,
+        target=target,
         files={**files, "head": head},
         slot=running.slot,
         requires=running.requires,

@@ -84,7 +84,7 @@ class WaysBack:
             return Incumbent(None)
         known = self._log.way_back(*place, bundle)
         back = None if known is None else read_unverified(json.loads(known.envelope))
-        return Incumbent(bundle, self._release_of(place[1], bundle), back)
+        return Incumbent(bundle, self._release_of(place, bundle), back)
 
     def envelope(self, place: Place) -> dict[str, Any]:
         """The signed way back from what a slot runs now.
@@ -103,9 +103,10 @@ class WaysBack:
         found: dict[str, Any] = json.loads(known.envelope)
         return found
 
-    def _release_of(self, slot: str, bundle: str) -> ReleaseManifest | None:
-        """The newest release of that bundle which this journal has wished for, on any device."""
-        for row in self._log.wishes(slot):
+    def _release_of(self, place: Place, bundle: str) -> ReleaseManifest | None:
+        """The newest release of that bundle which was wished for there, or else on any device."""
+        wishes = self._log.wishes(place[1])
+        for row in sorted(wishes, key=lambda row: row.device_id != place[0]):
             message = decode(row.body, CONTROL_CAP_BYTES).message
             if isinstance(message, Wish) and message.release is not None:
                 manifest = read_unverified(message.release)

@@ -8,6 +8,7 @@ need, so that an environment with atheris alone can run it. Leaves running them 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import struct
@@ -62,6 +63,10 @@ HOSTILE = (
     b"-" * 100 + b"1",
 )
 SIZE_CAP_BYTES = 8192
+
+
+# `tests.firmware_bridge.heads.tiny_classifier`, which needs more to be written than to be read.
+CLASSIFIER = base64.b64decode((Path(__file__).parent / "classifier.b64").read_bytes())
 
 
 @dataclass(frozen=True)
@@ -373,5 +378,5 @@ TARGETS: dict[str, Target] = {
     "plan-file": Target(_plan, lambda: [_PLAN]),
     "board-profile": Target(_profile, _profile_seeds),
     "model-file": Target(_model_file, lambda: [STUB_MODEL]),
-    "features": Target(_features, lambda: [STUB_MODEL]),
+    "features": Target(_features, lambda: [STUB_MODEL, CLASSIFIER]),
 }

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.targets import HOSTILE, SIZE_CAP_BYTES, TARGETS
+from firmware_bridge.runtimes.features import with_features
+from firmware_bridge.wire.codec import decode
+from firmware_bridge.wire.heads import MergedHead
+from firmware_bridge.wire.release import ReleaseManifest
+from tests.fuzz.targets import CLASSIFIER, HOSTILE, SIZE_CAP_BYTES, TARGETS
 
 FOUND = Path(__file__).parent / "regressions"
 CHANGES = 150
@@ -45,10 +49,7 @@ def test_what_was_found_once_is_mended(path: Path) -> None:
 
 def test_seeds_are_taken_by_their_parsers() -> None:
     """A seed that is refused would begin from nothing."""
-    from firmware_bridge.wire.codec import decode
-    from firmware_bridge.wire.heads import MergedHead
-    from firmware_bridge.wire.release import ReleaseManifest
-
+    assert with_features(CLASSIFIER).dimension
     for seed in TARGETS["envelope"].seeds():
         decode(seed)
     for seed in TARGETS["manifest"].seeds():

@@ -178,13 +178,16 @@ class Fleet:
         with ExitStack() as open_, FleetHost(link, FLEET, shelf, journal) as host:
             open_.callback(journal.close)
             self.daemons.wait_online(host, WAIT_S)
-            spec = ReleaseSpec(
-                fleet=FLEET, target=Target("generic"), files={"model": shelf.add_bytes(model)}
-            )
-            now = datetime.now(UTC)
-            release = build_release(spec, counter=host.next_release_counter(), now=now)
-            envelope = sign_release(release, load_signing_key(ensure_keys(self.run.keys).signing))
             for name in DEVICES:
+                spec = ReleaseSpec(
+                    fleet=FLEET,
+                    target=Target("generic", name),
+                    files={"model": shelf.add_bytes(model)},
+                )
+                now = datetime.now(UTC)
+                release = build_release(spec, counter=host.next_release_counter(), now=now)
+                key = load_signing_key(ensure_keys(self.run.keys).signing)
+                envelope = sign_release(release, key)
                 ended = host.wait_deployment(host.offer(name, "main", envelope), WAIT_S)
                 assert ended is not None, name
                 assert ended.succeeded, ended

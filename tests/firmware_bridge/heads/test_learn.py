@@ -26,7 +26,6 @@ from tests.firmware_bridge.heads.tiny_classifier import (
 )
 
 ROOT = Path(__file__).resolve().parents[3]
-pytest.importorskip("numpy")
 
 
 @pytest.fixture
