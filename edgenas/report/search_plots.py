@@ -32,8 +32,8 @@ THIRD_NARROW = PlotSize("narrow", 360, 270, marker_px=3.2, x_ticks=4, y_ticks=4)
 
 _LEAST = 3  # measurements below which there is no course to show
 _MOMENTS = (0.25, 0.5, 1.0)
-_OPACITY = {0.25: "0.35", 0.5: "0.6", 1.0: "1"}
-_DASHES = {0.25: "1.5 3", 0.5: "5 3", 1.0: ""}
+_OPACITY = {0.25: "0.7", 0.5: "0.85", 1.0: "1"}
+_DASHES = {0.25: "1.5 2.5", 0.5: "6 3", 1.0: ""}
 
 
 def progress_plot(device: DeviceReport, size: PlotSize = THIRD) -> Markup:

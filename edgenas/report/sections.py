@@ -301,7 +301,7 @@ def _course(device: DeviceReport) -> Iterable[Markup]:
     if device.predictions:
         near, count = search_plots.within(device.predictions, 0.1), len(device.predictions)
         told += (
-            f" Predicted: each by a model that had learnt from others; {near} of {count} within 10 % "
+            f" Predicted: each by a model that learnt from others; {near} of {count} within 10 % "
             f"of what was measured."
         )
     yield element("h3", "How the search went")

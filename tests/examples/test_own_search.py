@@ -16,6 +16,7 @@ from tests.edgenas.search.analytic import complete
 torch.set_num_threads(1)
 
 
+@pytest.mark.timeout(600)  # it may have to train first
 def test_the_example_searches_on_this_machine(
     tmp_path_factory: pytest.TempPathFactory,
     tmp_path: Path,
