@@ -283,7 +283,7 @@ def _finalists(device: DeviceReport) -> Markup:
     if not device.finalists:
         return Markup()
     picked = device.pick.arch_id if device.pick else None
-    heading = element("h3", "Finalists, measured again at level certify")
+    heading = element("h3", "Finalists, measured again")
     return join((heading, finalist_table(device.finalists, picked)))
 
 
