@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 
+from edgenas.campaign.course import predictions_of, progress_of
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.final_test import FinalFigures, final_figures
 from edgenas.campaign.finals import FinalsPlan, budget_of, judged_finalists
@@ -108,16 +109,26 @@ def _device(
         profile=setup.profile,
         runtime=_runtime(study, measured),
         budget=r.Budget(budget.latency_p95_ms, budget.peak_memory_bytes, budget.reason),
-        candidates=tuple(_candidate(t, budget, t.number in front) for t in measured),
+        candidates=tuple(
+            _candidate(t, budget, t.number in front, _elsewhere(study, t)) for t in measured
+        ),
         failed_trials=tuple(_failed(t) for t in trials if t.failure is not None),
         finalists=_finalists(sources, device, picked),
         pick=pick,
         shipped=_shipped(shipment) if shipment is not None and pick is not None else None,
         random_baseline=_baseline(trials, budget),
+        progress=progress_of(trials, budget),
+        predictions=predictions_of(trials, sources.checkpoint.space),
     )
 
 
-def _candidate(trial: Trial, budget: Budget, on_front: bool) -> r.CandidatePoint:
+def _elsewhere(study: Study, trial: Trial) -> str:
+    """The device that measured a trial, if it was an equal one."""
+    device = str((study.raw(trial.number) or {}).get("device", trial.device))
+    return "" if device == trial.device else device
+
+
+def _candidate(trial: Trial, budget: Budget, on_front: bool, elsewhere: str) -> r.CandidatePoint:
     value = trial.value
     assert value is not None
     return r.CandidatePoint(
@@ -136,6 +147,7 @@ def _candidate(trial: Trial, budget: Budget, on_front: bool) -> r.CandidatePoint
         on_front=on_front,
         sha256=value.sha256,
         level=value.level,
+        measured_on=elsewhere,
     )
 
 

@@ -9,9 +9,14 @@ from edgenas.campaign.measurer import Measurer
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.scoring import Scorer
 from edgenas.export.arena import plan_arena
+from edgenas.model.images import Pixels
+from edgenas.model.supernet import Supernet
 from edgenas.search.scores import CostClass, Score, ScoreError
 from edgenas.search.trial import Failure
 from edgenas.space.arch import Arch
+from edgenas.train.batches import Labels
+from edgenas.train.judging import SubnetJudge
+from edgenas.train.samplers.prenas import SliceScores
 
 
 class FileBytesScore(Score):
@@ -66,6 +71,19 @@ class ZeroCostScore(Score):
 
     def of(self, arch: Arch) -> float:
         return self._proxy(arch)
+
+
+def saliency_score(net: Supernet, images: Pixels, labels: Labels, seed: int = 0) -> ZeroCostScore:
+    """Sum of the saliencies of the weights that a subnet holds (Wang et al., PreNAS).
+
+    Args:
+        net: the supernet; one backward pass on noise is made at once.
+        images: training images, for their mean and spread only.
+        labels: of the images.
+        seed: of the noise.
+    """
+    judge = SubnetJudge(net, images, (images, labels), seed)
+    return ZeroCostScore("prenas", SliceScores(net.space, judge.saliency()).of)
 
 
 class DeviceScore(Score):

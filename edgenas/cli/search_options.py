@@ -102,10 +102,15 @@ def wanted_limits(args: argparse.Namespace) -> list[str]:
     words = [word for word in args.budget if not word.isdecimal()]
     parts = []
     if args.latency_ms is not None:
-        parts.append(f"{args.latency_ms:f}ms")
+        parts.append(f"{_plain(args.latency_ms)}ms")
     if args.peak_rss_mb is not None:
-        parts.append(f"{args.peak_rss_mb:f}MB")
+        parts.append(f"{_plain(args.peak_rss_mb)}MB")
     return [*words, ",".join(parts)] if parts else words
+
+
+def _plain(value: float) -> str:
+    """A number without an exponent, which limits cannot have."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def check_limited(args: argparse.Namespace, budgets: Sequence[Budget]) -> None:

@@ -129,6 +129,7 @@ class CandidatePoint:
         inside_budget: whether the campaign judged it inside the device's budget.
         on_front: whether it is on the front of accuracy against p95 latency.
         level: measuring level: `quick`, `standard` or `certify`.
+        measured_on: the equal device of the fleet that measured it; empty if it was this one.
     """
 
     arch_id: str
@@ -146,6 +147,7 @@ class CandidatePoint:
     on_front: bool
     sha256: str
     level: str
+    measured_on: str = ""
 
     def __post_init__(self) -> None:
         """Refuse figures that cannot be plotted and digests that name nothing."""
@@ -158,6 +160,42 @@ class CandidatePoint:
         for name in ("peak_memory_bytes", "model_bytes", "macs"):
             check_not_negative(name, getattr(self, name))
         check_digest("sha256", self.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressPoint:
+    """How far a searcher was after some of its measurements.
+
+    Attributes:
+        searcher: its name.
+        measurements: of this searcher so far.
+        hypervolume_share: of the hypervolume (accuracy, p95 latency) of all candidates together.
+    """
+
+    searcher: str
+    measurements: int
+    hypervolume_share: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share and no count."""
+        check_text("searcher", self.searcher)
+        check_positive("measurements", self.measurements)
+        check_fraction("hypervolume_share", self.hypervolume_share)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Median latency of a candidate, as a model predicted it that had not seen it."""
+
+    arch_id: str
+    label: str
+    measured_ms: float
+    predicted_ms: float
+
+    def __post_init__(self) -> None:
+        """Refuse figures that cannot be compared."""
+        for name in ("measured_ms", "predicted_ms"):
+            check_positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +341,8 @@ class DeviceReport:
     pick: Pick | None = None
     shipped: Shipment | None = None
     random_baseline: Baseline | None = None
+    progress: tuple[ProgressPoint, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a shipment of nothing."""

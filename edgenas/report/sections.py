@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgenas.report import plots, units
+from edgenas.report import plots, search_plots, units
 from edgenas.report.blocks import draw_arch
 from edgenas.report.curve import CURVE_NARROW, CURVE_WIDE, median_images_per_s, training_curve
 from edgenas.report.markup import Markup, element, join
@@ -60,6 +60,7 @@ def device_section(number: int, device: DeviceReport) -> Markup:
         _plots(device),
         *_pick_parts(device),
         _finalists(device),
+        *_course(device),
         *_details(device),
         class_="panel",
         id=f"device-{number}",
@@ -282,8 +283,30 @@ def _finalists(device: DeviceReport) -> Markup:
     if not device.finalists:
         return Markup()
     picked = device.pick.arch_id if device.pick else None
-    heading = element("h3", "Finalists, measured again at level certify")
+    heading = element("h3", "Finalists, measured again")
     return join((heading, finalist_table(device.finalists, picked)))
+
+
+def _course(device: DeviceReport) -> Iterable[Markup]:
+    """How the search went; nothing where too little was measured to show it."""
+    kinds = (search_plots.progress_plot, search_plots.fronts_plot, search_plots.prediction_plot)
+    drawn = [
+        element("div", draw(device, search_plots.THIRD), draw(device, search_plots.THIRD_NARROW))
+        for draw in kinds
+        if draw(device)
+    ]
+    if not drawn:
+        return
+    told = "Hypervolume: area of accuracy against p95 latency up to the limit."
+    if device.predictions:
+        near, count = search_plots.within(device.predictions, 0.1), len(device.predictions)
+        told += (
+            f" Predicted: each by a model that learnt from others; {near} of {count} within 10 % "
+            f"of what was measured."
+        )
+    yield element("h3", "How the search went")
+    yield element("div", *drawn, class_="plots three")
+    yield element("p", told, class_="note")
 
 
 def _details(device: DeviceReport) -> Iterable[Markup]:

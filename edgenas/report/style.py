@@ -51,6 +51,7 @@ _PLOT = """
 .plot .bar{stroke:var(--ink3);stroke-width:1.6}
 .plot .cap{stroke:var(--ink3);stroke-width:1.1}
 .plot .front-line{fill:none;stroke:var(--ink2);stroke-width:1.4;stroke-linejoin:round}
+.plot .progress{fill:none;stroke:var(--c);stroke-width:1.7;stroke-linejoin:round}
 .plot .beyond{fill:var(--beyond)}
 .plot .limit{stroke:var(--limit);stroke-width:1.3;stroke-dasharray:5 3}
 .plot .limit-label{fill:var(--ink2);font-weight:600}
@@ -119,6 +120,7 @@ a{color:inherit}
   display:grid;grid-template-columns:minmax(0,1.66fr) minmax(0,1fr);gap:24px;align-items:end;
   margin-top:18px
 }
+.plots.three{grid-template-columns:repeat(3,minmax(0,1fr))}
 svg.plot{display:block;width:100%;height:auto;overflow:visible;font-family:FONT}
 svg.plot.narrow{display:none}
 .scroll{overflow-x:auto;margin:0 0 8px}
@@ -171,7 +173,7 @@ main{padding:22px 12px 40px}
 h1{font-size:24px}
 .panel{padding:18px 14px}
 .card{padding:16px 14px}
-.plots{grid-template-columns:minmax(0,1fr)}
+.plots,.plots.three{grid-template-columns:minmax(0,1fr)}
 svg.plot.wide{display:none}svg.plot.narrow{display:block}
 dl.facts{grid-template-columns:minmax(0,1fr);gap:0}dl.facts dd{margin-bottom:8px}
 }
@@ -182,7 +184,7 @@ main{max-width:none;padding:0}
 .card,.plots,.arch,tr,h2,h3{break-inside:avoid}h2,h3{break-after:avoid}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}
 svg.plot.wide{display:block}svg.plot.narrow{display:none}
-.plots{grid-template-columns:minmax(0,1fr);gap:10px}
+.plots,.plots.three{grid-template-columns:minmax(0,1fr);gap:10px}
 .plots>:last-child{width:62%}
 .scroll{overflow:visible}
 table{font-size:8pt}

@@ -38,7 +38,8 @@ def candidate_tooltip(candidate: CandidatePoint, budget: Budget) -> str:
             f"(95 % CI {units.significant(low)} to {units.milliseconds(high)})",
             f"peak memory {units.size(candidate.peak_memory_bytes)}, model "
             f"{units.size(candidate.model_bytes)}, {units.macs(candidate.macs)} MACs",
-            f"{candidate.searcher}, verdict {candidate.verdict}, level {candidate.level}: {fits}",
+            f"{candidate.searcher}, verdict {candidate.verdict}, level {candidate.level}"
+            f"{candidate.measured_on and f', measured on {candidate.measured_on}'}: {fits}",
         )
     )
 

@@ -60,6 +60,7 @@ def test_limits_in_words_and_in_numbers() -> None:
     found = chosen_budgets(wanted_limits(args), ["a", "b"])
     assert (found["a"].latency_p95_ms, found["a"].peak_memory_bytes) == (1.0, None)
     assert (found["b"].latency_p95_ms, found["b"].peak_memory_bytes) == (8.0, 20_000_000)
+    assert found["b"].reason == "given: 8ms,20MB"
     assert wanted_limits(parsed("--budget", "3")) == []
 
 

@@ -20,6 +20,8 @@ from edgenas.report.model import (
     Failure,
     Finalist,
     Pick,
+    Prediction,
+    ProgressPoint,
     Report,
     Shipment,
     SupernetSummary,
@@ -91,7 +93,27 @@ def sample_device(
             FailedTrial("arch-x3", "r-303", "random", "oom", "killed at the cap of 64 MiB"),
         ),
     )
+    device = replace(device, progress=_progress(judged), predictions=_predictions(judged, rng))
     return with_pick(device, inside) if inside else device
+
+
+def _progress(points: list[CandidatePoint]) -> tuple[ProgressPoint, ...]:
+    """A course of sample data: ever slower towards the whole."""
+    counts: dict[str, int] = {}
+    found = []
+    for point in points:
+        name = point.searcher
+        counts[name] = counts.get(name, 0) + 1
+        end = 0.85 if name == "random" else 1.0
+        found.append(ProgressPoint(name, counts[name], end * (1 - 0.7 ** counts[name])))
+    return tuple(found)
+
+
+def _predictions(points: list[CandidatePoint], rng: Random) -> tuple[Prediction, ...]:
+    return tuple(
+        Prediction(p.arch_id, p.label, p.latency_p50_ms, p.latency_p50_ms * rng.gauss(1.0, 0.04))
+        for p in points
+    )
 
 
 def sample_candidate(number: int, rng: Random, fastest_ms: float, searcher: str) -> CandidatePoint:

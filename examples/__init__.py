@@ -1,0 +1,1 @@
+"""Worked examples: programs that use edgenas as a library."""

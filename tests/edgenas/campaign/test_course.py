@@ -1,0 +1,40 @@
+"""The course of a search: shares of the hypervolume, and predictions of what was left out."""
+
+import random
+
+from edgenas.campaign.course import LEAST_ROWS, predictions_of, progress_of
+from edgenas.search.budget import Budget
+from edgenas.search.trial import Failure, Trial
+from tests.edgenas.search.analytic import DIGITS, complete
+
+ARCHS = [DIGITS.sample_by_size(random.Random(i)) for i in range(LEAST_ROWS + 4)]
+TRIALS = [complete(n, arch, ("random", "linas")[n % 2]) for n, arch in enumerate(ARCHS)]
+
+
+def test_shares_never_fall_and_failures_do_not_count() -> None:
+    broken = Trial(99, "board-a", "linas", DIGITS.largest()).ended(Failure("oom", "killed"))
+    points = progress_of([*TRIALS, broken], Budget())
+    for name in ("random", "linas"):
+        mine = [point for point in points if point.searcher == name]
+        assert [point.measurements for point in mine] == list(range(1, 13))
+        shares = [point.hypervolume_share for point in mine]
+        assert shares == sorted(shares)
+        assert 0 < shares[-1] <= 1
+
+
+def test_a_limit_cuts_off_what_lies_beyond() -> None:
+    times = sorted(trial.value.latency_p95_ms for trial in TRIALS if trial.value)
+    assert progress_of(TRIALS, Budget(0.5 * times[0])) == ()
+    assert progress_of([], Budget()) == ()
+    first = TRIALS[0].value
+    assert first is not None
+    limited = progress_of(TRIALS, Budget(0.999 * first.latency_p95_ms))
+    assert limited[0].hypervolume_share == 0
+
+
+def test_predictions_have_not_seen_what_they_predict() -> None:
+    found = predictions_of(TRIALS, DIGITS)
+    assert len(found) == len({trial.arch for trial in TRIALS})
+    errors = sorted(abs(one.predicted_ms / one.measured_ms - 1) for one in found)
+    assert 0 < errors[len(errors) // 2] < 0.3
+    assert predictions_of(TRIALS[: LEAST_ROWS - 1], DIGITS) == ()
