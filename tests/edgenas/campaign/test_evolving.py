@@ -156,7 +156,7 @@ def test_rows_are_drawn_for_every_width_and_stay_the_same(run: RunDir) -> None:
 
 def test_a_space_is_evolved_and_written(run: RunDir, tmp_path: Path) -> None:
     base = open_run(run)[0].space
-    spaces = narrow(base, (CONV, BlockForm("fused", (3,), (1,))))
+    spaces = narrow(base, (CONV,))
     plan = EvolvePlan(PLAN, wholes=1, latency_ms=0.2)
     meter, out = ByArithmetic(), tmp_path / "out"
     found = evolve_space(run, out, plan, meter, Listener(), spaces)
