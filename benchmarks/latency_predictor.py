@@ -178,7 +178,7 @@ def _figures(found: Sequence[Found], table: Table) -> list[Figure]:
         return statistics.median(float(getattr(one, name)) for one in found)
 
     def few(name: str, count: int) -> float:
-        return 100 * statistics.median(getattr(one, name)[str(count)] for one in found)
+        return 100 * statistics.median(float(getattr(one, name)[str(count)]) for one in found)
 
     taus = [one.accuracy_tau["100"] for one in found]
     return [

@@ -10,6 +10,7 @@ from edgenas.space import PRESETS
 from edgenas.space.space_file import read_space_file
 from tests.edgenas.cli.conftest import Calls
 
+pytestmark = pytest.mark.timeout(600)  # trains in this process
 FLAGS = ("--recipe", "digits-quick", "--epochs", "0.25")
 
 
