@@ -30,7 +30,7 @@ from edgenas.campaign.training import DEFAULT_PRESETS, load
 from edgenas.data import ImageData
 from edgenas.model.images import to_input
 from edgenas.space.arch import Arch
-from edgenas.space.presets import PRESETS, preset
+from edgenas.space.presets import preset
 from edgenas.space.space import ArchSpace
 from edgenas.train.batches import Augmentation, Batches
 from edgenas.train.loop import StepReport, train
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 def _preset(name: str, options: argparse.Namespace) -> list[Row]:
-    data = load(DATA[name], options.data_root, PRESETS[name], SEED)
+    data = load(DATA[name], options.data_root, name, SEED)
     space = preset(name, channels=data.channels, classes=len(data.classes))
     recipe = _recipe(name, options).override(
         epochs=(WARM_STEPS + options.repeats) / (len(data.train) // _recipe(name, options).batch)

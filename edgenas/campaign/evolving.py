@@ -41,6 +41,7 @@ from edgenas.train.blockwise import Teacher
 FORMAT = "edgenas-evolve/1"
 _TEACHER_IMAGES = 1024
 _TOLD = 10
+_TIMES = 3  # that whole networks and their stages are timed
 
 
 @dataclass(frozen=True)
@@ -231,8 +232,8 @@ def _median_of_own(filled: Filled, base: ArchSpace, plan: EvolvePlan, sums: Sums
     code = filled.super_space.code_of(base)
     if code is None:
         raise CampaignError(
-            "latency limit: expected --latency-ms, got none, and the blocks of the teacher's own "
-            "space were excluded, so that none can be derived"
+            "latency limit: expected --latency-ms, got none, and the teacher's own space is no "
+            "member of the super-space, or its blocks were excluded, so that none can be derived"
         )
     rng = np.random.default_rng(plan.seed)
     total = np.full(20_000, sums.fixed_ms)

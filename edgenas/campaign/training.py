@@ -17,7 +17,7 @@ from edgenas.campaign.starting import Start, look_at_start, part_text
 from edgenas.data import ImageData, load_data
 from edgenas.export.exporter import CALIBRATION_IMAGES, Exporter
 from edgenas.model.peers import ALONE, Peers
-from edgenas.space.presets import preset
+from edgenas.space.presets import PRESETS, preset
 from edgenas.space.space import ArchSpace
 from edgenas.space.space_file import read_space_file, space_toml
 from edgenas.train.checkpoint import Checkpoint, load_checkpoint
@@ -93,14 +93,17 @@ class TrainOptions:
         return recipe(name, self.preset_name()).override(**{**in_file, "seed": self.seed, **asked})
 
 
-def load(data: str, root: Path | None, space: ArchSpace, seed: int) -> ImageData:
-    """Images at the size that the space's largest resolution needs at most.
+def load(
+    data: str, root: Path | None, preset_name: str, seed: int, *, space: ArchSpace | None = None
+) -> ImageData:
+    """Images at the size that the largest resolution of the preset, or of a space that is none,
+    needs at most.
 
     Raises:
         DataError: files are missing or damaged.
     """
     named = data in DEFAULT_PRESETS
-    size = None if named else max(space.largest().sides)
+    size = None if named else max((space or PRESETS[preset_name]).largest().sides)
     return load_data(data, root, image_size=size, seed=seed)
 
 
@@ -122,7 +125,7 @@ def train_run(
     name, form = options.preset_name(), options.space()
     chosen = options.chosen_recipe()
     products = products_type(options.precision, training_device())
-    data = load(options.data, options.data_root, form, options.seed)
+    data = load(options.data, options.data_root, name, options.seed, space=form)
     whole = replace(form, channels=data.channels, classes=len(data.classes))
     space, source = options.start.part(whole), options.start.source()
     check_recipe(chosen, space)
@@ -167,7 +170,7 @@ def open_run(run: RunDir) -> tuple[Checkpoint, ImageData]:
             f"{checkpoint.steps}; repeat the `edgenas train` command to go on: {card.command}"
         )
     root = None if card.data_root is None else Path(card.data_root)
-    data = load(card.data, root, whole_space(run, card), card.seed)
+    data = load(card.data, root, card.preset, card.seed, space=whole_space(run, card))
     if data.fingerprint != checkpoint.data:
         raise RunFolderError(
             f"{card.data}: expected the images that the supernet was trained on (fingerprint "

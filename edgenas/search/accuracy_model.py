@@ -22,6 +22,9 @@ _ERROR_FLOOR = 0.005  # keeps the logarithm of the error rate of a perfect netwo
 _FOLDS = 5
 ENOUGH_TO_COMPARE = 20
 """Networks below which nothing is compared: five folds of four orders say nothing."""
+MANY = 100
+"""Networks beyond which the process is used unasked: what was pretrained no longer tells it
+anything, and comparing pairs costs the square of their number."""
 GOOD_ENOUGH = 0.9
 """Held-out tau of the process from which on the other kind is not tried: it costs ten times as
 much to fit."""
@@ -45,8 +48,8 @@ class AccuracyModel:
         features: rows of numbers of the space.
         estimate: the model that is used: a Gaussian process on the masked choices, or networks
             pretrained on static figures and fitted by rank.
-        held_out_tau: Kendall's tau on networks that were left out in turn; NaN where too few are
-            known to tell.
+        held_out_tau: Kendall's tau on networks that were left out in turn; NaN where nothing was
+            compared.
     """
 
     features: Features
@@ -76,7 +79,7 @@ def learn_accuracy(
     goodness = -np.log(1.0 - np.array(accuracies, dtype=np.float64) + _ERROR_FLOOR)
     rows = features.choices(archs)
     process = fit_process(rows, goodness)
-    if len(rows) < ENOUGH_TO_COMPARE:
+    if not ENOUGH_TO_COMPARE <= len(rows) <= MANY:
         return AccuracyModel(features, process)
     by_process = left_out(rows, goodness, lambda x, y: process.relearnt(x, y))
     tau = kendall(by_process, goodness)

@@ -29,6 +29,10 @@ from edgenas.search.trial import Outcome, Trial
 from edgenas.space import Arch
 
 MOST_ROWS = 300
+WORTH_A_START = 25
+"""Networks that another device must have measured for its model to be begun with."""
+ENOUGH = 60
+"""Own measurements from which on a device's own model is as good as one begun with another's."""
 _BEYOND = 1.05
 _FAILURES_WORTH_A_MODEL = 0.05
 
@@ -112,7 +116,9 @@ class Forecasts:
 def learn_forecasts(features: Features, knowledge: Knowledge, budget: Budget) -> Forecasts | None:
     """Fit all models; None while fewer than `MIN_ROWS` networks were measured.
 
-    Accuracies that other devices reported count as well: they belong to the same bytes.
+    Accuracies that other devices reported count as well: they belong to the same bytes. Their
+    latencies count where little is known of this device: another board's model, times a factor, is
+    then a better prior than sums over layers.
     """
     if len(knowledge.found) < MIN_ROWS:
         return None
@@ -121,14 +127,40 @@ def learn_forecasts(features: Features, knowledge: Knowledge, budget: Budget) ->
     scored = {trial.arch: outcome.accuracy for trial, outcome in knowledge.heard}
     scored.update(zip(archs, (outcome.accuracy for outcome in outcomes), strict=True))
     memory = [float(max(1, outcome.peak_memory_bytes)) for outcome in outcomes]
+    latencies = [outcome.latency_p50_ms for outcome in outcomes]
+    start = learn_elsewhere(features, knowledge.heard, len(archs))
     return Forecasts(
         learn_accuracy(features, list(scored), list(scored.values())),
-        learn_cost(features, archs, [o.latency_p50_ms for o in outcomes], features.time_columns),
+        learn_cost(features, archs, latencies, features.time_columns, start),
         learn_cost(features, archs, memory, features.memory_columns),
         _learn_failures(features, knowledge),
         statistics.median(o.latency_p95_ms / o.latency_p50_ms for o in outcomes),
         budget,
     )
+
+
+def learn_elsewhere(
+    features: Features, heard: Sequence[tuple[Trial, Outcome]], own: int
+) -> CostModel | None:
+    """Latency on the device that most is known of, to begin with on another one.
+
+    Args:
+        features: rows of numbers of the space.
+        heard: what other devices measured.
+        own: networks measured on the device itself; with `ENOUGH` of them nothing is gained.
+
+    Returns:
+        None where no other device has measured more than this one and at least `WORTH_A_START`.
+    """
+    by_device: dict[str, list[tuple[Trial, Outcome]]] = {}
+    for trial, outcome in heard:
+        by_device.setdefault(trial.device, []).append((trial, outcome))
+    best = max(by_device.values(), key=lambda found: (len(found), found[0][0].device), default=[])
+    if own >= ENOUGH or len(best) < max(WORTH_A_START, own + 1):
+        return None
+    archs = [trial.arch for trial, _ in best[:MOST_ROWS]]
+    latencies = [outcome.latency_p50_ms for _, outcome in best[:MOST_ROWS]]
+    return learn_cost(features, archs, latencies, features.time_columns)
 
 
 def _teaching(

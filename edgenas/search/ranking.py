@@ -58,7 +58,8 @@ class Ranker:
 
     def predict(self, rows: Rows) -> Rows:
         """One prediction a row."""
-        return self.offset + self.slope * self._answers(rows).mean(axis=0)
+        result: Rows = self.offset + self.slope * self._answers(rows).mean(axis=0)
+        return result
 
     def spread(self, rows: Rows) -> tuple[Rows, Rows]:
         """Prediction and its standard deviation for a new measurement, one a row."""

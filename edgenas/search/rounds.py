@@ -53,7 +53,7 @@ class Knowledge:
         number: of the round; seeds what is random in its plan.
         found: measured networks, sorted by architecture.
         failed: networks that gave no figures, sorted likewise.
-        heard: figures from other devices, of which only the accuracy counts here.
+        heard: figures from other devices: accuracies that hold here too, latencies to begin with.
     """
 
     number: int
@@ -101,7 +101,7 @@ class RoundSearch(Searcher, Generic[_Plan]):
         self._plans: dict[Hashable, _Plan] = {}
 
     def overhear(self, trial: Trial) -> None:
-        """As `Searcher`; keeps the accuracy of each architecture once."""
+        """As `Searcher`; keeps each architecture once."""
         if trial.value is not None and trial.device != self.device:
             known = self._heard.get(trial.arch.id, trial)
             self._heard[trial.arch.id] = min(known, trial, key=lambda one: one.number)

@@ -129,10 +129,10 @@ def _networks(stages: Sequence[tuple[Rows, Rows]], settings: ScoreSettings) -> t
     """Losses and latencies of networks: every combination of rows, or uniform draws of them."""
     counts = [len(losses) for losses, _ in stages]
     if math.prod(counts) <= settings.draws:
-        picked = np.indices(counts).reshape(len(counts), -1)
+        picked = list(np.indices(counts).reshape(len(counts), -1))
     else:
         rng = np.random.default_rng(settings.seed)
-        picked = np.stack([rng.integers(count, size=settings.draws) for count in counts])
+        picked = [rng.integers(count, size=settings.draws) for count in counts]
     loss = sum((losses[rows] for (losses, _), rows in zip(stages, picked, strict=True)))
     latency = sum((times[rows] for (_, times), rows in zip(stages, picked, strict=True)))
     return np.asarray(loss, dtype=np.float64), np.asarray(latency, dtype=np.float64)

@@ -223,7 +223,7 @@ def calibrated(net: Supernet, arch: Arch, lesson: Lesson) -> Calibration:
     """Statistics and ranges of a sub-stage on its teacher's inputs."""
     size = min(_CALIBRATION_BATCH, len(lesson.inputs))
     whole = len(lesson.inputs) // size * size
-    batches = list(lesson.inputs[:whole].split(size))
+    batches = list(torch.split(lesson.inputs[:whole], size))
     found = calibrate(net, arch, batches)
     return replace(found, ranges={**found.ranges, INPUT: lesson.input_range})
 
@@ -231,9 +231,8 @@ def calibrated(net: Supernet, arch: Arch, lesson: Lesson) -> Calibration:
 @torch.no_grad()
 def judged(net: Supernet, arch: Arch, calibration: Calibration, asked: Lesson) -> float:
     """Loss of a calibrated sub-stage on images that it was not trained on, in INT8."""
-    outputs = [
-        net(x, arch, calibration=calibration) for x in asked.inputs.split(_CALIBRATION_BATCH)
-    ]
+    batches = torch.split(asked.inputs, _CALIBRATION_BATCH)
+    outputs = [net(x, arch, calibration=calibration) for x in batches]
     return float(imitation_loss(torch.cat(outputs), asked.targets))
 
 

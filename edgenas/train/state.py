@@ -247,7 +247,7 @@ def check_recipe(recipe: Recipe, space: ArchSpace) -> None:
         raise RecipeError(
             f"recipe sampler: expected one of {', '.join(SAMPLERS)}, got {recipe.sampler!r}"
         )
-    trained = WEIGHTS[recipe.weights].bits
+    trained = WEIGHTS[recipe.weights]().bits
     if not set(space.bits) <= set(trained):
         raise RecipeError(
             f"recipe weights {recipe.weights!r}: expected a space with bits among {trained}, got "

@@ -19,6 +19,6 @@ def test_equal_accuracy_means_at_least_as_accurate() -> None:
     by_hand = points((0.8, 0.5), (0.9, 1.0), (0.95, 2.0))
     other = points((0.85, 0.4), (0.92, 1.25))
     compared = compare(by_hand, other)
-    assert compared.speedups == (pytest.approx(0.5 / 0.4), pytest.approx(1.0 / 1.25))
+    assert compared.speedups == pytest.approx((0.5 / 0.4, 1.0 / 1.25))
     assert compared.unmatched == 1
     assert compare(by_hand, by_hand).speedups == (1.0, 1.0, 1.0)

@@ -173,6 +173,13 @@ def test_a_space_that_is_used_up_gives_a_shorter_list(make: Make) -> None:
     assert searcher.ask(3) == []
 
 
+def test_bits_are_searched_where_a_space_offers_several(make: Make) -> None:
+    space = replace(DIGITS, bits=(4, 8))
+    trials = search(make(space=space), [], 24)
+    assert {trial.arch.bits for trial in trials} == {4, 8}
+    assert all(space.check(trial.arch) == trial.arch for trial in trials)
+
+
 def test_trials_of_another_device_or_space_are_refused(make: Make) -> None:
     searcher = make()
     with pytest.raises(ForeignTrialError, match="expected device 'board-a', got 'board-b'"):

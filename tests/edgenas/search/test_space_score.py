@@ -93,10 +93,10 @@ def test_only_rows_inside_the_window_count() -> None:
         score_space(SPACES, code, lacking, SCORING)
 
 
-@pytest.mark.parametrize("wrong", [{"limit_ms": 0.0}, {"limit_ms": math.nan}, {"power": -1.0}])
-def test_settings_that_mean_nothing(wrong: dict[str, float]) -> None:
+@pytest.mark.parametrize(("limit_ms", "power"), [(0.0, 1.0), (math.nan, 1.0), (1.0, -1.0)])
+def test_settings_that_mean_nothing(limit_ms: float, power: float) -> None:
     with pytest.raises(SearchError, match="score of spaces: expected positive"):
-        replace(SCORING, **wrong)
+        ScoreSettings(limit_ms, power=power)
 
 
 # --- evolution ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -181,3 +182,14 @@ def test_a_part_is_no_wider_than_its_own_choices() -> None:
     part = narrowed_by(TINY, {"s0.b0.kernel": (3,), "s0.b1.kernel": (3,)})
     assert max(max(layer.kernel) for layer in part.every_layer()) == 3
     assert max(max(layer.kernel) for layer in TINY.every_layer()) == 5
+
+
+def test_bits_are_narrowed_like_any_other_choice() -> None:
+    space = replace(TINY, bits=(4, 8))
+    few = narrowed(space, "bits", (4,))
+    assert few.bits == (4,)
+    assert narrowings(few, space) == {"bits": (4,)}
+    assert narrowed_by(space, only_largest(space)).bits == (8,)
+    assert with_option(space.largest(), "bits", 4) == replace(space.largest(), bits=4)
+    with pytest.raises(ArchError, match="bits: expected some of the options 4,8"):
+        narrowed(space, "bits", (2,))
