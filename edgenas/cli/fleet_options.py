@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from edgenas.campaign.boards import device_setup
 from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.measuring import DeviceSetup
-from edgenas.campaign.selecting import select
 from edgenas.fleet.host import FleetHost
-from edgenas.fleet.profiles import Profiles, known_profiles, profile_of
+from edgenas.fleet.profiles import Profiles, known_profiles
+from edgenas.fleet.selectors import select
 from edgenas.search.budget import Budget, parse_budget
 
 
@@ -51,6 +51,7 @@ def selected_setups(
     Raises:
         CampaignError: devices are named twice over, or none is meant.
         ProfileProblemError: a profile is wrong, or several match a device equally well.
+        SelectorError: the selector cannot be read.
     """
     if words:
         raise CampaignError(
@@ -58,7 +59,13 @@ def selected_setups(
             f"{' --device '.join(words)}; name all of them in one"
         )
     views = [v for v in host.devices() if v.online and v.facts is not None and v.facts.measure]
-    chosen = select(selector, views, lambda view: profile_of(view, profiles))
+    chosen = select(selector, views, host.labels(), profiles)
+    if not chosen:
+        there = ", ".join(view.device_id for view in views) or "none"
+        raise CampaignError(
+            f"--devices: expected a selector of devices that are online and measure, got "
+            f"{selector!r}, which none answers to; there are: {there}"
+        )
     return [device_setup(view, profiles) for view in chosen]
 
 

@@ -28,7 +28,7 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     add_devices(parser)
     parser.add_argument(
         "--devices", metavar="SELECTOR",
-        help="a fleet: ids (pi4-a, pi4-*), profile=NAME, runtime=NAME or all, separated by commas; "
+        help="a fleet: 'profile=raspberry-pi-4 tag:lab', 'id=pi4-a,pi4-b', '*' (docs/fleet.md); "
         "equal devices, once they were shown to be equal, measure each candidate once for all",
     )  # fmt: skip
     add_budget(parser)

@@ -19,6 +19,7 @@ from edgenas.fleet.job_reading import Answer
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec, build_job
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.releases import Incumbent, check_offer, read_unverified
+from edgenas.fleet.selectors import Labels
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.link import Link
@@ -103,6 +104,12 @@ class FleetHost:
         with self._changed:
             self._engine.check_alive()
             return self._desks.roster.views()
+
+    def labels(self) -> Labels:
+        """What people have called the devices: tags and groups."""
+        with self._changed:
+            self._engine.check_alive()
+            return self._journal.labels.read()
 
     def settle(self, device_id: str) -> None:
         """Take a device out of quarantine, once a person has parted the boards that used its id."""

@@ -133,8 +133,8 @@ def test_settling_is_remembered_by_the_journal_of_a_run(
 def test_devices_that_are_not_there(run: RunDir, broker: str, edgenas: Calls) -> None:
     words = ("search", run.path, "--broker", broker, "--fleet", FLEET, "--wait", 0.2)
     assert "found none online" in edgenas.error(*words)
-    assert "'profile=pi*', which no device" in edgenas.error(*words, "--devices", "profile=pi*")
-    both = ("--devices", "all", "--device", "dev-a")
+    assert "'profile=pi*', which none answers" in edgenas.error(*words, "--devices", "profile=pi*")
+    both = ("--devices", "*", "--device", "dev-a")
     assert "--devices or --device" in edgenas.error(*words, *both)
     assert "ghost (never seen)" in edgenas.error(*words, "--device", "ghost")
     for word in ("dev-a=0", "dev-a=x", "Not An Id"):
