@@ -76,10 +76,7 @@ def join(token: Token, asking: Asking, tell: Callable[[str], None]) -> EnrolRepl
     while True:
         reply = post(token, request)
         if reply.status == "enrolled":
-            check_device_id(reply.device_id)
-            key = asking.key_folder / KEY_NAME
-            pem, authority = reply.certificate.encode(), reply.ca.encode()
-            check_certificate(pem, authority, key, reply.device_id)
+            _check_enrolled(reply, asking.key_folder / KEY_NAME)
             return reply
         if reply.status != "waiting":
             raise EnrolmentError(
@@ -186,6 +183,12 @@ def _request(token: Token, asking: Asking) -> EnrolRequest:
         csr=signing_request(key, asking.device_id),
         facts=_facts(),
     )
+
+
+def _check_enrolled(reply: EnrolReply, key: Path) -> None:
+    check_device_id(reply.device_id)
+    pem, authority = reply.certificate.encode(), reply.ca.encode()
+    check_certificate(pem, authority, key, reply.device_id)
 
 
 def _facts() -> Mapping[str, str]:

@@ -28,7 +28,8 @@ def add_parser(commands: Subparsers) -> None:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _add_looking(verbs)
     _add_labelling(verbs)
-    _add_enrolling(verbs)
+    _add_invite(verbs)
+    _add_deciding(verbs)
     _add_ending(verbs)
     fleet_heads.add_verbs(verbs)
 
@@ -71,7 +72,7 @@ def _add_labelling(verbs: Subparsers) -> None:
     group.set_defaults(run=fleet_devices.run_group)
 
 
-def _add_enrolling(verbs: Subparsers) -> None:
+def _add_invite(verbs: Subparsers) -> None:
     invite = _verb(
         verbs, "invite", "let boards join: prints a token and serves it while it is open",
         "Prints a token for `sudo edgenas-device enroll TOKEN` on the board, and answers boards "
@@ -101,6 +102,11 @@ def _add_enrolling(verbs: Subparsers) -> None:
     invite.add_argument(
         "--serials", dest="serial_file", type=Path, metavar="FILE", help="more of them, one a line"
     )
+    _add_door(invite)
+    invite.set_defaults(run=fleet_enrolment.run_invite)
+
+
+def _add_door(invite: argparse.ArgumentParser) -> None:
     invite.add_argument(
         "--verify-key", dest="keys", type=Path, action="append", default=[], metavar="FILE",
         help="public key whose releases they take; may be repeated (default: those of --run)",
@@ -117,7 +123,9 @@ def _add_enrolling(verbs: Subparsers) -> None:
         "--reopen", action="store_true",
         help="make no new invitation: serve those that are still open",
     )  # fmt: skip
-    invite.set_defaults(run=fleet_enrolment.run_invite)
+
+
+def _add_deciding(verbs: Subparsers) -> None:
     requests = _verb(verbs, "requests", "boards that asked to join, and what was decided")
     requests.add_argument("--json", action="store_true", help="print JSON")
     requests.set_defaults(run=fleet_enrolment.run_requests)
