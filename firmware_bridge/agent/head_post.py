@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from firmware_bridge.heads.keeping import HAND_OUT_SUFFIX, HEADS_NAME
+from firmware_bridge.heads.places import HAND_OUT_SUFFIX, HEADS_NAME
 from firmware_bridge.wire.codec import decode
 from firmware_bridge.wire.errors import WireError
 from firmware_bridge.wire.messages import Contribution

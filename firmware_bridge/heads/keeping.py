@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firmware_bridge.heads.notebook import Notebook
+from firmware_bridge.heads.places import HAND_OUT_SUFFIX, HEADS_NAME
 from firmware_bridge.store.durable import replace_file
 from firmware_bridge.wire.errors import StoreError
 from firmware_bridge.wire.jsontext import parse
 from firmware_bridge.wire.shape import plain, read
 from firmware_bridge.wire.values import MIB, new_id
 
-HEADS_NAME = "heads"
-HAND_OUT_SUFFIX = ".handout"
 NOTEBOOK_CAP_BYTES = 64 * MIB
 
 
