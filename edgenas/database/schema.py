@@ -22,7 +22,7 @@ from sqlalchemy import (
     event,
 )
 
-REVISION = "0002"  # the newest of migrations/versions
+REVISION = "0003"  # the newest of migrations/versions
 
 METADATA = MetaData(
     naming_convention={

@@ -1,4 +1,4 @@
-"""The second revision: results that are measured again, probes of devices, scores by content.
+"""The third revision: results that are measured again, probes of devices, scores by content.
 
 A copy of the tables that `edgenas.database.schema` gained that day, which never changes again.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from alembic import op
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, Text
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 _TABLES = MetaData(
     naming_convention={
