@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgenas.campaign.errands import AHEAD
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.search.disturbance import (
     REMEMBERED,
@@ -21,8 +22,6 @@ from edgenas.search.disturbance import (
 from edgenas.search.equivalence import LOOKS, reference_state
 from edgenas.search.study import Study
 from edgenas.search.trial import Outcome
-
-AHEAD = 2  # jobs a device has at a time: one that runs and one that waits
 
 
 @dataclass

@@ -109,8 +109,10 @@ class Lane:
         if trial is None:
             self._reference_came(worker, answer)
             return None
+        trial = self._on(self.lead.device_id, trial)  # another one may have led when it was asked
         if worker.changed or (silent and self.crew.at_work):
-            self._again.insert(0, trial)  # somebody else of the team measures it
+            if trial.state == "asked":
+                self._again.insert(0, trial)  # somebody else of the team measures it
             return None
         worker.since_reference += 1
         result = answer.result
@@ -247,14 +249,20 @@ class Lane:
         own = ended.failure is not None and ended.failure.code in RETRYABLE
         if device == ended.device or own:
             return
-        trials = self.study.trials(device, ended.searcher)
-        found = next((t for t in trials if t.arch.id == ended.arch.id), None)
-        trial = found or self.study.ask(device, ended.searcher, [ended.arch])[0]
+        trial = self._on(device, ended)
         kept = ("device", "runtime", "fingerprint_sha256")
         told = {name: raw[name] for name in kept if name in raw} if raw else {}
         result = ended.value or ended.failure
         if trial.state == "asked" and result is not None:
             self.study.record(trial.number, result, {**told, "copy_of": ended.number})
+
+    def _on(self, device: str, like: Trial) -> Trial:
+        """The trial of the same searcher and network on a device of the team."""
+        if like.device == device:
+            return like
+        trials = self.study.trials(device, like.searcher)
+        found = next((trial for trial in trials if trial.arch.id == like.arch.id), None)
+        return found or self.study.ask(device, like.searcher, [like.arch])[0]
 
     def _reference_came(self, worker: Worker, answer: Answer) -> None:
         device = worker.setup.device_id

@@ -1,6 +1,7 @@
 """Searching with teams of device twins: equality is shown; work is shared, given and taken back."""
 
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -157,6 +158,33 @@ def test_what_a_device_measured_before_it_changed_does_not_hold(
     assert all(p50_ratio(bench, t.value, t.arch.id) > 1.15 for t in measured if t.value)
     left = {t.number for t in bench.study.stale("dev-1")}
     assert {t.number for t in trials if t.state == "asked"} == left
+
+
+def test_the_next_one_leads_with_what_it_was_measuring(
+    lab: Lab, measuring: Measuring, bench: Workbench
+) -> None:
+    changed = threading.Event()
+
+    class Watching(Listener):
+        def note(self, text: str) -> None:
+            super().note(text)
+            if "has changed" in text:
+                changed.set()
+
+    def waiting(job_id: str, job: MeasureJob, model: bytes) -> Answer | None:
+        assert changed.wait(60.0)
+        return slower(1.0)(job_id, job, model)
+
+    lab.twin("dev-1", Ageing(after=6))
+    lab.twin("dev-2", waiting)
+    space, plan = bench.checkpoint.space, SearchPlan({"evolution": 5, "random": 5}, "quick", 0, 1)
+    left = search(measuring(lab.host()), bench.study, space, ALIKE[:2], plan, Watching(), TEAM)
+    assert left == {"dev-1"}
+    trials = bench.study.trials("dev-2")
+    assert Counter(t.searcher for t in trials) == Counter(plan.trials)
+    for trial in trials:
+        if trial.value is not None:
+            assert p50_ratio(bench, trial.value, trial.arch.id) < 1.1
 
 
 def test_a_changed_device_leaves_its_team(lab: Lab, measuring: Measuring, bench: Workbench) -> None:
