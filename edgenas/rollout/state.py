@@ -33,7 +33,7 @@ from edgenas.rollout.events import (
     Withdrawn,
 )
 from edgenas.rollout.plan import JOINERS, Member, Plan
-from edgenas.rollout.trips import BEFORE_SWITCH, UNSURE, Trip, Way, moved, offered
+from edgenas.rollout.trips import BEFORE_SWITCH, ENDED, UNSURE, Trip, Way, moved, offered
 
 Status = Literal[
     "DRAFT", "RUNNING", "PAUSED", "COMPLETED", "ABORTED", "ROLLING_BACK", "ROLLED_BACK"
@@ -75,7 +75,8 @@ class Course:
         """Whether this rollout has, or may have, changed what the device runs."""
         if self.superseded_by is not None or self.forward.already_installed:
             return False
-        return self.forward.state in {"SUCCEEDED", "PROBATION"} | UNSURE
+        doubted = self.forward.doubted and self.forward.state in ENDED
+        return doubted or self.forward.state in {"SUCCEEDED", "PROBATION"} | UNSURE
 
     @property
     def is_back(self) -> bool:

@@ -69,6 +69,7 @@ class Trip:
         code: The device's word on an end, such as `perf_limit`.
         retryable: The device says that another deployment may succeed.
         again: Attempts that an operator has granted on top of the plan's.
+        doubted: An earlier deployment ended so that nobody knows what runs there.
         runs: Bundle that the device says it runs after an end.
         evidence: What its trial showed, None without one.
     """
@@ -82,6 +83,7 @@ class Trip:
     code: str | None = None
     retryable: bool = False
     again: int = 0
+    doubted: bool = False
     runs: str | None = None
     evidence: Evidence | None = None
 
@@ -98,7 +100,8 @@ class Trip:
     @property
     def already_installed(self) -> bool:
         """Whether the device had the bundle before the rollout came to it."""
-        return self.state == "SUCCEEDED" and self.code == ALREADY_INSTALLED
+        had_it = self.state == "SUCCEEDED" and self.code == ALREADY_INSTALLED
+        return had_it and not self.doubted  # else it was an earlier deployment of this rollout
 
     @property
     def breach(self) -> bool:
@@ -127,6 +130,7 @@ def offered(trip: Trip, at_ms: int, *, held: bool) -> Trip:
         offered_ms=at_ms,
         held=held,
         again=trip.again,
+        doubted=trip.doubted or trip.state in UNSURE,
     )
 
 

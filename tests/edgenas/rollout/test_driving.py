@@ -202,6 +202,20 @@ def test_a_device_that_vanished_while_it_was_held_keeps_nothing_open(
     assert (states(run)[1], running(run)[1]) == ("EXPIRED", "old")
 
 
+def test_a_device_in_doubt_goes_back_though_its_retry_was_taken_back() -> None:
+    """It could not roll back, was granted another try, and that one was withdrawn."""
+    run = run_of(Fate("stuck"), Fate())
+    run.settle()
+    now_ms = run.clock.wall_ms()
+    gates = ["integrity", "error_gate", "success_not_met", "perf_unknown"]
+    do(run, lambda state: resume(state, "op", now_ms, gates, "seen"))
+    do(run, lambda state: retry(state, "op"))
+    do(run, lambda state: rollback(state, "op"))
+    run.settle()
+    assert run.state(FIRST).status == "ROLLED_BACK"
+    assert running(run) == ["old", "old"]
+
+
 def test_what_a_device_calls_worth_another_try_is_tried_before_it_counts() -> None:
     run = run_of(Fate(), Fate())
     run.desk.devices["dev-0"].fates = (Fate("flaky"), Fate())
