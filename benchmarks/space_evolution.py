@@ -12,8 +12,9 @@ bytes on the search split; latencies are ratios to the preset's largest network,
 "At equal accuracy" is: for every network of the preset's front, the fastest of the evolved front
 that is at least as accurate. Beside the figures stands how many have one.
 
-Everything is kept in --work: killed at any moment, the same command goes on. A trial:
-`--epochs 1 --trials 10 --rows 1 --steps 30 --images 512 --asked 200 --results DIR`.
+Everything is kept in --work: killed at any moment, the same command goes on. Where training is too
+short for the preset's own blocks to pass the table's checks, --latency-ms must be given. A trial:
+`--epochs 1 --trials 10 --rows 1 --steps 100 --images 512 --asked 200 --results DIR`.
 """
 
 from __future__ import annotations
@@ -128,7 +129,8 @@ def _training(options: argparse.Namespace, space: Path | None) -> TrainOptions:
 
 def _plan(options: argparse.Namespace) -> EvolvePlan:
     imitation = ImitationRecipe(steps=options.steps)
-    return EvolvePlan(TablePlan(options.rows, imitation, options.images, options.asked))
+    table = TablePlan(options.rows, imitation, options.images, options.asked)
+    return EvolvePlan(table, latency_ms=options.latency_ms)
 
 
 def _reference(run: RunDir) -> Path:
@@ -243,6 +245,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=60, help="measured networks of either space")
     parser.add_argument("--rows", type=int, default=4, help="sub-stages of each width and form")
     parser.add_argument("--steps", type=int, default=200, help="training steps of each form")
+    parser.add_argument("--latency-ms", type=float, help="limit (default: half of the preset's)")
     parser.add_argument("--images", type=int, default=4096, help="that forms learn from")
     parser.add_argument("--asked", type=int, default=2000, help="images that forms are judged on")
     parser.add_argument("--final-level", default="standard", help="of the fronts")
