@@ -100,6 +100,24 @@ def ship(
     return shipment if incumbent.known else _without_way_back(shipment, incumbent)
 
 
+def runs_something_else(host: FleetHost, device_id: str, model: str) -> bool:
+    """Whether a device is known to run another model, whoever brought it there since.
+
+    A release of the same model with another file beside it, such as a merged head, is none.
+
+    Args:
+        host: the fleet.
+        device_id: the device.
+        model: digest of the model's bytes.
+    """
+    try:
+        incumbent = host.incumbent(device_id, SLOT)
+    except ReleaseError:  # it has not said anything yet
+        return False
+    files = () if incumbent.manifest is None else incumbent.manifest.files
+    return all(file.role != "model" or file.sha256 != model for file in files)
+
+
 def release_files(
     host: FleetHost, candidate: Candidate, classes: Sequence[str]
 ) -> dict[Role, BlobRef]:

@@ -15,7 +15,7 @@ from edgenas.campaign.progress import Progress
 from edgenas.campaign.reporting import Sources, build_report
 from edgenas.campaign.rundir import RunDir, read_json, write_json
 from edgenas.campaign.shipments import Shipment, read_shipments, save_shipments
-from edgenas.campaign.shipping import ship
+from edgenas.campaign.shipping import runs_something_else, ship
 from edgenas.campaign.workbench import Workbench
 from edgenas.fleet.host import FleetHost
 from edgenas.report import Report, write_report_html, write_report_json
@@ -39,8 +39,9 @@ def ship_picks(
         device, arch = setup.device_id, chosen[setup.device_id].arch
         assert arch is not None
         candidate = bench.scorer.candidate(arch, setup.file_format)
-        before = known.get(device)
-        if before is None or before.sha256 != candidate.exported.sha256 or not before.succeeded:
+        before, model = known.get(device), candidate.exported.sha256
+        confirmed = before is not None and before.succeeded and before.sha256 == model
+        if not confirmed or runs_something_else(host, device, model):
             known[device] = ship(
                 host,
                 bench.run,

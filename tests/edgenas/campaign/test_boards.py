@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.campaign.boards import device_setup
+from edgenas.campaign.boards import device_setup, fingerprint_of
 from edgenas.campaign.errors import CampaignError
 from edgenas.campaign.finals import FinalsPlan
 from edgenas.campaign.measuring import DeviceSetup, measure_spec
@@ -135,7 +135,8 @@ def test_a_profile_named_at_enrolment_goes_before_the_one_that_matches(tmp_path:
     named = view_of(BOARDS["raspberry-pi-5"], tmp_path, enrolled="raspberry-pi-4")
     assert device_setup(named, PROFILES).profile == "raspberry-pi-4"
     unknown = view_of(BOARDS["raspberry-pi-5"], tmp_path, enrolled="kiosk")
-    assert device_setup(unknown, PROFILES) == DeviceSetup("dev-1", profile="kiosk")
+    own = fingerprint_of(unknown)
+    assert device_setup(unknown, PROFILES) == DeviceSetup("dev-1", profile="kiosk", fingerprint=own)
 
 
 def test_a_setup_is_the_same_after_a_night_in_the_run_folder(tmp_path: Path) -> None:

@@ -206,6 +206,12 @@ def test_picks_are_shipped_once(
         assert list(read_shipments(bench.run).values()) == done
     assert len(receiver.manifests) == 2
     assert receiver.manifests[1].probe_tolerance_lsb == 2
+    twin.disk.slots["main"] = SlotState("e" * 64, None, "IDLE", 9, 6)  # somebody else was here
+    twin.say_state()
+    eventually(lambda: host.active_bundle("dev-1", "main") == "e" * 64)
+    (again,) = ship_picks(bench, host, [SETUP], picks, Silent())
+    assert again.succeeded
+    assert len(receiver.manifests) == 3
 
 
 def test_a_device_that_nothing_fits_is_sent_nothing(
