@@ -16,9 +16,10 @@ from rich.text import Text
 from edgenas.rollout.events import Event
 from edgenas.rollout.state import RolloutState
 from edgenas.rollout.store import Record
-from edgenas.rollout.summary import summary, told
+from edgenas.rollout.summary import is_over, summary, told
 
 NEWEST_LINES = 8
+REDRAW_S = 0.2
 Body = Mapping[str, Any]
 
 
@@ -56,6 +57,7 @@ class Screen:
         self._live: Live | None = None
         self._lines: list[str] = []
         self._first = True
+        self._not_before_s = 0.0
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -77,16 +79,24 @@ class Screen:
         lines = [line for event in happened if (line := told(event))]
         stamp = time.strftime("%H:%M:%S")
         self._lines = [*self._lines, *(f"{stamp} {line}" for line in lines)][-NEWEST_LINES:]
-        body = summary(state, state.newest_ms)
         if self._live is not None:
-            view = Group(Text(_headline(body)), _waves(body), *map(Text, self._lines))
-            self._live.update(view, refresh=True)
+            self._draw(self._live, state)
             return
         if self._first:
-            self._print(_headline(body))
+            self._print(_headline(summary(state, state.newest_ms)))
         for line in lines:
             self._print(f"{stamp} {line}")
         self._first = False
+
+    def _draw(self, live: Live, state: RolloutState) -> None:
+        """Draw anew, but not so often that summing up a large fleet slows its rollout down."""
+        now_s = time.monotonic()
+        if now_s < self._not_before_s and not is_over(state):
+            return
+        body = summary(state, state.newest_ms)
+        view = Group(Text(_headline(body)), _waves(body), *map(Text, self._lines))
+        live.update(view, refresh=True)
+        self._not_before_s = now_s + REDRAW_S
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -34,6 +34,7 @@ class Roster:
         self._timers = timers
         self._never_seen = Presence(since_s=clock.monotonic_s())
         self._presence: dict[str, Presence] = {}
+        self._doubted: set[str] = set()  # whose silence will change something
         self._states: dict[str, State] = {}
         self._facts: dict[str, Facts] = {}
         self._restore()
@@ -42,9 +43,10 @@ class Roster:
         for sighting in self._journal.devices.sightings():
             if sighting.note == FORGOTTEN:
                 self._presence.pop(sighting.device_id, None)
+                self._doubted.discard(sighting.device_id)
                 continue
             before = self._known(sighting.device_id)
-            self._presence[sighting.device_id] = _remembered(before, sighting)
+            self._put(sighting.device_id, _remembered(before, sighting))
         for device_id, body in self._journal.devices.latest_facts().items():
             message = decode(body, CONTROL_CAP_BYTES).message
             if isinstance(message, Facts):
@@ -120,14 +122,14 @@ class Roster:
         doubted = [d for d, known in self._presence.items() if known.phase is Phase.ONLINE]
         for device_id in doubted:
             known = self._presence[device_id]
-            self._presence[device_id] = replace(known, phase=Phase.PRESUMED, since_s=now_s)
+            self._put(device_id, replace(known, phase=Phase.PRESUMED, since_s=now_s))
         return doubted
 
     def tick(self) -> bool:
         """Let silence take effect; returns whether it did."""
         now_s, changed = self._clock.monotonic_s(), False
-        for device_id, known in list(self._presence.items()):
-            after, change = wait(known, self._timers, now_s)
+        for device_id in sorted(self._doubted):
+            after, change = wait(self._presence[device_id], self._timers, now_s)
             if change is not Change.NONE:
                 self._note(device_id, after, change)
                 changed = True
@@ -135,14 +137,14 @@ class Roster:
 
     def next_due_s(self) -> float | None:
         """Monotonic second at which `tick` has something to do, or None."""
-        dues = [due_s(known, self._timers) for known in self._presence.values()]
+        dues = [due_s(self._presence[device_id], self._timers) for device_id in self._doubted]
         return min((due for due in dues if due is not None), default=None)
 
     def _known(self, device_id: str) -> Presence:
         return self._presence.get(device_id, self._never_seen)
 
     def _note(self, device_id: str, after: Presence, change: Change) -> None:
-        self._presence[device_id] = after
+        self._put(device_id, after)
         if change not in _NOTED:
             return
         if change is Change.QUARANTINED:
@@ -171,7 +173,14 @@ class Roster:
         with self._journal.transaction():
             self._journal.devices.add_sighting(sighting, at_ms)
             self._journal.audit.add("device.settled", device_id, at_ms)
-        self._presence[device_id] = Presence(since_s=self._clock.monotonic_s())
+        self._put(device_id, Presence(since_s=self._clock.monotonic_s()))
+
+    def _put(self, device_id: str, known: Presence) -> None:
+        self._presence[device_id] = known
+        if due_s(known, self._timers) is None:
+            self._doubted.discard(device_id)
+        else:
+            self._doubted.add(device_id)
 
 
 def _changed(before: Mapping[str, object], now: Mapping[str, object]) -> list[str]:

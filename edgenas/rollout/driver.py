@@ -17,7 +17,7 @@ from typing import Protocol, cast, get_args
 from edgenas.fleet.clock import Clock
 from edgenas.rollout.decide import Now, decide
 from edgenas.rollout.errors import RolloutError
-from edgenas.rollout.events import Event, Moved
+from edgenas.rollout.events import Event, Moved, Offered
 from edgenas.rollout.evidence import Evidence, judge_trial
 from edgenas.rollout.state import Course, RolloutState, deployment_id
 from edgenas.rollout.store import RolloutStore, catch_up, load
@@ -112,6 +112,8 @@ class RolloutDriver:
         self.state: RolloutState = load(store, rollout_id)
         self._clock = RolloutClock(clock, self.state.newest_ms)
         self._hear_all = self._tell_all = True
+        self._device_of: dict[str, str] = {}  # deployment to device
+        self._learn_ids(self.state.courses.values())
 
     def now(self) -> Now:
         """The rollout's time."""
@@ -129,6 +131,7 @@ class RolloutDriver:
         before = self.state.position
         if catch_up(self._store, self.state):
             self._tell_all = True  # another process has asked for something
+            self._learn_ids(self.state.courses.values())
         self._hear(self._courses(news))
         self._let_join()
         self._decide()
@@ -143,7 +146,13 @@ class RolloutDriver:
         everybody, self._hear_all = news is None or self._hear_all, False
         if everybody or news is None:
             return courses
-        return [c for c in courses if any(i in news for i in self._ids(c))]
+        named = {self._device_of[each] for each in news if each in self._device_of}
+        return [self.state.courses[device] for device in sorted(named)]
+
+    def _learn_ids(self, courses: Iterable[Course]) -> None:
+        """Remember whose deployments these are, so that news need not be looked for in all."""
+        for course in courses:
+            self._device_of.update(dict.fromkeys(self._ids(course), course.device_id))
 
     def _ids(self, course: Course) -> list[str]:
         return [self._id(course, way, trip) for way, trip in _trips(course)]
@@ -212,11 +221,13 @@ class RolloutDriver:
         state = self.state
         if not self._store.append(state.plan.rollout_id, state.position, events, at_ms):
             catch_up(self._store, state)
+            self._learn_ids(state.courses.values())
             self._hear_all = self._tell_all = True  # what was to be written is found once more
             return False
         for event in events:
             state.apply(event, at_ms)
             _log.info("rollout %s: %s", state.plan.rollout_id[:8], event)
+        self._learn_ids(state.courses[e.device] for e in events if isinstance(e, Offered))
         return True
 
     def _tell(self, courses: Iterable[Course]) -> None:
