@@ -19,11 +19,17 @@ def place(args: argparse.Namespace) -> Where:
     """Where the fleet's database is.
 
     Raises:
-        FleetError: nothing says so.
+        FleetError: nothing says so, or the folder that is named is not there.
     """
     from edgenas.campaign.rundir import RunDir
     from edgenas.fleet.errors import FleetError
 
+    named = args.folder or args.tls
+    if named is not None and not named.is_dir():
+        raise FleetError(
+            f"expected a folder at {named}, got none; make a run with `edgenas train --out`, or a "
+            "broker's folder with `edgenas broker init --tls`"
+        )
     if args.database:
         return str(args.database)
     if args.folder is not None:

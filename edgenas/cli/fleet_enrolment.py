@@ -199,7 +199,13 @@ def _site(args: argparse.Namespace) -> SiteFolder:
 
     if args.tls is None:
         raise SiteError("expected --tls DIR (or EDGENAS_TLS), the folder of `edgenas broker init`")
-    return SiteFolder(args.tls)
+    site = SiteFolder(args.tls)
+    if not site.has_authority:
+        raise SiteError(
+            f"--tls: expected the folder that `edgenas broker init` made, got {args.tls} without "
+            "its authority; a copy of `host` alone cannot let boards in"
+        )
+    return site
 
 
 def _address(text: str, what: str, port: int | None = None) -> tuple[str, int]:

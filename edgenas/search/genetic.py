@@ -7,6 +7,7 @@ what is known when it is asked for. How trials compare is in `edgenas.search.fro
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,9 +86,9 @@ class GeneticSearch(Searcher):
             return self.space.sample(rng)
         return self._breed(self._ranked, rng)
 
+    @abstractmethod
     def _parents(self) -> list[Trial]:
         """Who may breed, from best to worst."""
-        raise NotImplementedError
 
     def _breed(self, ranked: Sequence[Arch], rng: random.Random) -> Arch:
         child = self._tournament(ranked, rng)

@@ -126,6 +126,17 @@ def test_what_cannot_be_is_said(office: Office) -> None:
     assert main(["fleet", "list"]) == 1
 
 
+def test_a_folder_that_is_not_there_is_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    assert main(["fleet", "list", "--run", str(gone)]) == 1
+    assert f"expected a folder at {gone}" in capsys.readouterr().err
+    assert main(["fleet", "invite", "--tls", str(gone)]) == 1
+    assert "edgenas broker init" in capsys.readouterr().err
+    assert not gone.exists()
+
+
 def test_a_person_sees_who_asks_and_decides(office: Office) -> None:
     assert "no board has asked yet" in office("requests")
     office.asks("pi4-1", Mode.ASK, "s1")
