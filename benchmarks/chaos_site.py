@@ -27,13 +27,14 @@ from edgenas.fleet.host import FleetHost
 from edgenas.fleet.rollout_log import opened
 from edgenas.rollout.asking import ask
 from edgenas.rollout.conductor import Conductor
+from edgenas.rollout.course import Course
 from edgenas.rollout.decide import closed_gates
 from edgenas.rollout.events import Event
 from edgenas.rollout.host_desk import HostDesk
 from edgenas.rollout.journal_store import JournalStore
 from edgenas.rollout.plan import Plan
 from edgenas.rollout.planning import Parcel
-from edgenas.rollout.state import Course, RolloutState
+from edgenas.rollout.state import RolloutState
 from edgenas.rollout.store import catch_up, load
 from edgenas.rollout.summary import is_over
 from edgenas.rollout.verbs import resume, rollback

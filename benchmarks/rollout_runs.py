@@ -27,11 +27,12 @@ from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.keys import KeyFiles, ensure_keys, load_signing_key
 from edgenas.fleet.shelf import BlobShelf
+from edgenas.rollout.course import Course
 from edgenas.rollout.journal_store import JournalStore
 from edgenas.rollout.plan import Gate, Pace, Plan
 from edgenas.rollout.plan_file import Recipe
 from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
-from edgenas.rollout.state import Course, RolloutState, deployment_id
+from edgenas.rollout.state import RolloutState, deployment_id
 from edgenas.rollout.store import load
 from edgenas.rollout.waves import WaveRule
 from firmware_bridge.wire.link import Link

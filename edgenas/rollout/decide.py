@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
 
+from edgenas.rollout.counts import Counts
 from edgenas.rollout.events import (
     Ended,
     Event,
@@ -23,10 +25,10 @@ from edgenas.rollout.events import (
     WavePassed,
     Withdrawn,
 )
-from edgenas.rollout.gates import Closed, Counts, closed_by_failure, closed_by_lack, count
+from edgenas.rollout.gates import Closed, closed_by_failure, closed_by_lack
 from edgenas.rollout.gates import success_met as success_is_met
 from edgenas.rollout.plan import JOINERS, Wave
-from edgenas.rollout.state import Course, RolloutState
+from edgenas.rollout.state import RolloutState
 from edgenas.rollout.trips import BEFORE_SWITCH, Trip, Way
 from edgenas.rollout.windows import is_open
 
@@ -66,7 +68,7 @@ def decide(state: RolloutState, now: Now) -> list[Event]:
 
 def counts_of(state: RolloutState, wave: str) -> Counts:
     """One wave in numbers."""
-    return count(state.in_wave(wave), state.plan.pace.attempts)
+    return state.index.by_wave.get(wave, Counts())
 
 
 def closed_gates(state: RolloutState, now_ms: int) -> list[tuple[str, Closed]]:
@@ -88,7 +90,7 @@ def closed_gates(state: RolloutState, now_ms: int) -> list[tuple[str, Closed]]:
 def in_flight(state: RolloutState, now: Now, way: Way = "forward") -> int:
     """How many devices work on a release now, or were asked to a moment ago."""
     settled_ms = _settled_ms(state, now)
-    trips = (c.forward if way == "forward" else c.back for c in state.courses.values())
+    trips = (c.forward if way == "forward" else c.back for c in state.index.open.values())
     return sum(_in_flight(trip, settled_ms) for trip in trips if trip is not None and trip.open)
 
 
@@ -112,7 +114,7 @@ def next_due_ms(state: RolloutState, now: Now) -> int | None:
         since_ms = state.waves[wave.name].soak_since_ms
         if state.waves[wave.name].phase == "SOAKING" and since_ms is not None:
             dues.append(since_ms + round(1000 * wave.gate.soak_s))
-    for course in state.courses.values():
+    for course in state.index.timed():
         trip = course.newest[1]
         for wait_s in (pace.retry_after_s, pace.settle_s, pace.patience_s):
             dues.append(trip.since_ms + round(1000 * wait_s))
@@ -161,23 +163,23 @@ def _completed(state: RolloutState, now: Now) -> list[Event]:
 
     An offer that was made a moment ago is waited for: its device may be about to take it.
     """
-    left = [c.forward for c in state.courses.values() if c.superseded_by is None]
-    attempts = state.plan.pace.attempts
-    if any(t.state == "QUEUED" or t.accepted or t.may_retry(attempts) for t in left):
+    if any(next(state.index.waiting(wave.name), None) for wave in state.plan.waves):
         return []
     settled_ms = _settled_ms(state, now)
-    if any(t.state == "OFFERED" and t.since_ms > settled_ms for t in left):
+    under_way = (c.forward for c in state.index.open.values() if c.superseded_by is None)
+    if any(t.accepted or (t.open and t.since_ms > settled_ms) for t in under_way):
         return []
-    total = count(state.courses.values(), attempts)
-    taken_over = bool(state.courses) and not left
-    return [Ended(status="ABORTED" if taken_over else "COMPLETED", counts=total.plain())]
+    courses = state.courses.values()
+    taken_over = bool(courses) and all(c.superseded_by is not None for c in courses)
+    counts = state.index.total.plain()
+    return [Ended(status="ABORTED" if taken_over else "COMPLETED", counts=counts)]
 
 
 def _hold(state: RolloutState, on: bool) -> list[Event]:
     """Ask every device before its switch to stop in STAGED, or to go on."""
     return [
         Held(device=course.device_id, on=on)
-        for course in state.courses.values()
+        for course in state.index.open.values()
         if course.forward.state in BEFORE_SWITCH
         and course.forward.held != on
         and not course.forward.withdrawn
@@ -187,10 +189,10 @@ def _hold(state: RolloutState, on: bool) -> list[Event]:
 def _offers(state: RolloutState, now: Now) -> list[Event]:
     due = (
         Offered(device=course.device_id, way="forward")
-        for course in state.courses.values()
-        if course.superseded_by is None
-        and state.waves[course.wave].phase != "PENDING"
-        and _is_due(course.forward, state, now)
+        for wave in state.plan.waves
+        if state.waves[wave.name].phase != "PENDING"
+        for course in state.index.waiting(wave.name)
+        if _is_due(course.forward, state, now)
     )
     return _paced(due, state, now, "forward")
 
@@ -209,13 +211,13 @@ def _paced(due: Iterator[Offered], state: RolloutState, now: Now, way: Way) -> l
     if pace.max_per_minute is not None:
         recent = sum(at > now.ms - MINUTE_MS for at in state.offers_ms)
         room = min(room, pace.max_per_minute - recent)
-    return [offer for offer, _ in zip(due, range(max(0, room)), strict=False)]
+    return list(islice(due, max(0, room)))
 
 
 def _given_up(state: RolloutState, now: Now) -> Iterator[Event]:
     """Devices that vanished with everything ready: the host's two timers stop in STAGED."""
     patience_ms = round(1000 * state.plan.pace.patience_s)
-    for course in state.courses.values():
+    for course in state.index.open.values():
         way, trip = course.newest
         waits_for_nothing = trip.state == "STAGED" and (trip.withdrawn or not trip.held)
         if waits_for_nothing and now.ms - trip.since_ms >= patience_ms:
@@ -230,10 +232,11 @@ def _unwind(state: RolloutState, now: Now) -> list[Event]:
         return [*given_up, *taken_back]
     if state.status == "ABORTED":
         return []
+    index = state.index
     due = (
         Offered(device=course.device_id, way="back")
-        for course in state.courses.values()
-        if _must_be_offered_back(course, state, now)
+        for course in chain(index.homeward.values(), index.homeward_again.values())
+        if course.back is None or _is_due(course.back, state, now)
     )
     offers = _paced(due, state, now, "back")
     if offers or state.status == "ROLLED_BACK" or _going_back(state):
@@ -244,31 +247,21 @@ def _unwind(state: RolloutState, now: Now) -> list[Event]:
 
 
 def _withdrawals(state: RolloutState) -> Iterator[Event]:
-    for course in state.courses.values():
+    for group in state.index.queued.values():
+        for device in group:
+            yield Withdrawn(device=device, way="forward", state="CANCELLED")
+    for course in state.index.open.values():
         trip = course.forward
-        if trip.withdrawn or course.superseded_by is not None:
-            continue
-        if trip.state == "QUEUED":
-            yield Withdrawn(device=course.device_id, way="forward", state="CANCELLED")
-        elif trip.state in BEFORE_SWITCH:
+        mine = course.superseded_by is None and not trip.withdrawn
+        if mine and trip.state in BEFORE_SWITCH:
             yield Withdrawn(device=course.device_id, way="forward")
-
-
-def _must_be_offered_back(course: Course, state: RolloutState, now: Now) -> bool:
-    if not course.must_go_back:
-        return False
-    return course.back is None or _is_due(course.back, state, now)
 
 
 def _going_back(state: RolloutState) -> bool:
     """Whether a device is still on its way, in either direction."""
-    attempts = state.plan.pace.attempts
-    for course in state.courses.values():
-        if course.superseded_by is not None:
-            continue
-        if course.back is None:
-            if course.forward.open or course.must_go_back:
-                return True
-        elif course.back.open or course.back.may_retry(attempts):
-            return True
-    return False
+    if state.index.homeward or state.index.homeward_again:
+        return True
+    return any(
+        course.superseded_by is None and course.newest[1].open
+        for course in state.index.open.values()
+    )

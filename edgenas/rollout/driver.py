@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from typing import Protocol, cast, get_args
 
 from edgenas.fleet.clock import Clock
+from edgenas.rollout.course import Course
 from edgenas.rollout.decide import Now, decide
 from edgenas.rollout.errors import RolloutError
 from edgenas.rollout.events import Event, Moved, Offered
 from edgenas.rollout.evidence import Evidence, judge_trial
-from edgenas.rollout.state import Course, RolloutState, deployment_id
+from edgenas.rollout.state import RolloutState, deployment_id
 from edgenas.rollout.store import RolloutStore, catch_up, load
 from edgenas.rollout.trips import BEFORE_SWITCH, ENDED, Trip, TripState, Way
 from edgenas.rollout.verbs import Candidate, join

@@ -215,6 +215,19 @@ KINDS: dict[str, type[Event]] = {
 }
 
 
+def devices_of(event: Event) -> tuple[str, ...]:
+    """The devices whose way an event changes; none for what concerns the rollout as a whole."""
+    match event:
+        case Offered() | Moved() | Held() | Withdrawn():
+            return (event.device,)
+        case Joined():
+            return (event.member.device_id,)
+        case Superseded() | RetryAsked():
+            return event.devices
+        case _:
+            return ()
+
+
 def event_text(event: Event) -> str:
     """An event's body as JSON; its kind is kept beside it."""
     return json.dumps(plain(event), sort_keys=True, separators=(",", ":"))

@@ -1,54 +1,18 @@
 """The gates behind a wave, in their order: integrity, errors, measured performance, success, soak.
 
-Pure arithmetic over counts. Only devices that have ended count against a release, so that those
-that are offline hide no failure; only the success gate opens the next wave. An operator may accept
-the counts of a gate as they are: one more, and it closes again. Leaves collecting the words of
-devices to `state`, and what a closed gate does to the rollout to `decide`.
+Pure arithmetic over counts. Only the success gate opens the next wave. An operator may accept the
+counts of a gate as they are: one more, and it closes again. Leaves counting to `counts`, and what a
+closed gate does to the rollout to `decide`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from edgenas.rollout.counts import Counts
 from edgenas.rollout.events import GateName
 from edgenas.rollout.plan import Gate
-from edgenas.rollout.state import Course
-from edgenas.rollout.trips import ERRORS, EXCLUDED, Trip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """One wave in numbers of devices.
-
-    Attributes:
-        assigned: Of the wave, without those that were removed, cancelled or taken over.
-        succeeded: They run the release.
-        already_installed: Of these, had it before.
-        errors: Ended otherwise, and are not tried again.
-        breaches: Of these, a wrong signature or answer, or a failed return.
-        perf_known: Their trial says something.
-        perf_bad: Of these, it says that the release is worse than allowed.
-        open: Nothing is known of their end yet.
-    """
-
-    assigned: int = 0
-    succeeded: int = 0
-    already_installed: int = 0
-    errors: int = 0
-    breaches: int = 0
-    perf_known: int = 0
-    perf_bad: int = 0
-    open: int = 0
-
-    @property
-    def finished(self) -> int:
-        """Ended with a success or an error."""
-        return self.succeeded + self.errors
-
-    def plain(self) -> dict[str, int]:
-        """As a mapping, for the records."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +22,6 @@ class Closed:
     gate: GateName
     count: int
     text: str
-
-
-def count(courses: Iterable[Course], attempts: int) -> Counts:
-    """Count the devices of one wave.
-
-    Args:
-        courses: They.
-        attempts: Deployments that the plan allows a device.
-    """
-    own = [course.forward for course in courses if course.superseded_by is None]
-    trips = [trip for trip in own if trip.state not in EXCLUDED]
-    retried = [trip for trip in trips if trip.may_retry(attempts)]
-    errors = [trip for trip in trips if trip.state in ERRORS and not trip.may_retry(attempts)]
-    known = [trip for trip in trips if trip.evidence is not None and trip.evidence.known]
-    return Counts(
-        assigned=len(trips),
-        succeeded=sum(trip.state == "SUCCEEDED" for trip in trips),
-        already_installed=sum(trip.already_installed for trip in trips),
-        errors=len(errors),
-        breaches=sum(trip.breach for trip in trips),
-        perf_known=len(known),
-        perf_bad=sum(_bad(trip) for trip in known),
-        open=len(retried) + sum(trip.open or trip.state == "QUEUED" for trip in trips),
-    )
 
 
 def closed_by_failure(counts: Counts, gate: Gate, accepted: Mapping[str, int]) -> list[Closed]:
@@ -145,7 +85,3 @@ def _unmeasured(counts: Counts, gate: Gate) -> int:
     fresh = counts.succeeded - counts.already_installed
     needed = fresh if gate.perf_min is None else min(gate.perf_min, fresh)
     return max(0, needed - counts.perf_known)
-
-
-def _bad(trip: Trip) -> bool:
-    return trip.evidence is not None and bool(trip.evidence.bad)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+from edgenas.rollout.course import Course
 from edgenas.rollout.events import (
     Aborted,
     Accepted,
@@ -31,60 +32,17 @@ from edgenas.rollout.events import (
     WaveOpened,
     WavePassed,
     Withdrawn,
+    devices_of,
 )
-from edgenas.rollout.plan import JOINERS, Member, Plan
-from edgenas.rollout.trips import BEFORE_SWITCH, ENDED, UNSURE, Trip, Way, moved, offered
+from edgenas.rollout.index import CourseIndex
+from edgenas.rollout.plan import JOINERS, Plan
+from edgenas.rollout.trips import BEFORE_SWITCH, Trip, Way, moved, offered
 
 Status = Literal[
     "DRAFT", "RUNNING", "PAUSED", "COMPLETED", "ABORTED", "ROLLING_BACK", "ROLLED_BACK"
 ]
 WavePhase = Literal["PENDING", "RUNNING", "SOAKING", "PASSED"]
 OPEN_STATUS = frozenset({"RUNNING", "PAUSED", "ROLLING_BACK"})
-
-
-@dataclass(slots=True)
-class Course:
-    """One device in the rollout: its way to the release, and the way back if there was one.
-
-    Attributes:
-        member: What the plan says of it.
-        wave: Its wave.
-        forward: Towards the release.
-        back: Back from it; None as long as nobody asked.
-        superseded_by: Rollout that has taken the device over, None while it belongs here.
-    """
-
-    member: Member
-    wave: str
-    forward: Trip = field(default_factory=Trip)
-    back: Trip | None = None
-    superseded_by: str | None = None
-
-    @property
-    def device_id(self) -> str:
-        """The device's id."""
-        return self.member.device_id
-
-    @property
-    def newest(self) -> tuple[Way, Trip]:
-        """The trip that a deployment was made for last."""
-        return ("forward", self.forward) if self.back is None else ("back", self.back)
-
-    @property
-    def must_go_back(self) -> bool:
-        """Whether this rollout has, or may have, changed what the device runs."""
-        if self.superseded_by is not None or self.forward.already_installed:
-            return False
-        doubted = self.forward.doubted and self.forward.state in ENDED
-        return doubted or self.forward.state in {"SUCCEEDED", "PROBATION"} | UNSURE
-
-    @property
-    def is_back(self) -> bool:
-        """Whether the device runs what it ran before, as far as a way back could bring that."""
-        if self.back is None:
-            return False
-        # It refuses a way back from a bundle that it does not run: then it had never switched.
-        return self.back.state == "SUCCEEDED" or self.back.code == "other_incumbent"
 
 
 @dataclass(slots=True)
@@ -113,25 +71,26 @@ class RolloutState:
     reasons: dict[str, str] = field(default_factory=dict)
     waves: dict[str, WaveState] = field(default_factory=dict)
     courses: dict[str, Course] = field(default_factory=dict)
-    by_wave: dict[str, list[Course]] = field(default_factory=dict)
+    index: CourseIndex = field(init=False)
     offers_ms: list[int] = field(default_factory=list)
     position: int = 0
     newest_ms: int = 0
 
+    def __post_init__(self) -> None:
+        self.index = CourseIndex(self.plan.pace.attempts)
+
     def apply(self, event: Event, at_ms: int) -> None:
         """Take one event in, which happened at `at_ms` of the rollout's clock."""
         _FOLD[type(event)](self, event, at_ms)
+        for device in devices_of(event):
+            self.index.note(self.courses[device])
         self.position += 1
         self.newest_ms = max(self.newest_ms, at_ms)
-
-    def in_wave(self, name: str) -> list[Course]:
-        """The devices of a wave."""
-        return self.by_wave.get(name, [])
 
     def admit(self, course: Course) -> None:
         """Take a device in."""
         self.courses[course.device_id] = course
-        self.by_wave.setdefault(course.wave, []).append(course)
+        self.index.note(course)
 
     @property
     def current_wave(self) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from edgenas.rollout.course import Course
 from edgenas.rollout.decide import closed_gates, counts_of
 from edgenas.rollout.events import (
     Aborted,
@@ -27,8 +28,7 @@ from edgenas.rollout.events import (
     WaveOpened,
     WavePassed,
 )
-from edgenas.rollout.gates import count
-from edgenas.rollout.state import Course, RolloutState
+from edgenas.rollout.state import RolloutState
 from edgenas.rollout.store import Record
 from edgenas.rollout.trips import Trip
 from firmware_bridge.wire.shape import plain
@@ -41,9 +41,9 @@ def summary(state: RolloutState, now_ms: int) -> dict[str, Any]:
         state: The rollout.
         now_ms: The rollout's clock.
     """
-    plan, attempts = state.plan, state.plan.pace.attempts
+    plan = state.plan
     closed = closed_gates(state, now_ms)
-    total = count(state.courses.values(), attempts)
+    total = state.index.total
     return {
         "rollout": plan.rollout_id,
         "status": state.status,

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from edgenas.rollout.course import Course
 from edgenas.rollout.decide import closed_gates
 from edgenas.rollout.errors import VerbError
 from edgenas.rollout.events import (
@@ -27,7 +28,7 @@ from edgenas.rollout.events import (
     Superseded,
 )
 from edgenas.rollout.plan import Group, Member
-from edgenas.rollout.state import OPEN_STATUS, Course, RolloutState
+from edgenas.rollout.state import OPEN_STATUS, RolloutState
 from edgenas.rollout.trips import ERRORS, UNSURE
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from edgenas.rollout.counts import count
 from edgenas.rollout.decide import Now, counts_of, in_flight, next_due_ms
 from edgenas.rollout.driver import Order, RolloutDriver
 from edgenas.rollout.events import Event, Offered, WaveOpened, WavePassed
@@ -113,6 +114,7 @@ class Run:
         records = self.store.events(rollout_id)
         again = replay(driver.state.plan, [(r.event, r.at_ms) for r in records])
         assert again == driver.state, "a restart would see something else"
+        check_index(driver.state)
         self._check_owners()
 
     def _check_owners(self) -> None:
@@ -126,6 +128,26 @@ class Run:
                 and state.courses[device].superseded_by is None
             ]
             assert len(owners) <= 1, (device, owners)
+
+
+def check_index(state: RolloutState) -> None:
+    """What was kept up to date event by event is what a look at every device gives."""
+    attempts, index = state.plan.pace.attempts, state.index
+    own = [c for c in state.courses.values() if c.superseded_by is None]
+    for wave in state.waves:
+        mine = [c for c in own if c.wave == wave]
+        assert counts_of(state, wave) == count(mine, attempts)
+        queued = {c.device_id for c in mine if c.forward.state == "QUEUED"}
+        retried = {c.device_id for c in mine if c.forward.may_retry(attempts)}
+        assert {c.device_id for c in index.waiting(wave)} == queued | retried
+    assert index.total == count(own, attempts)
+    assert index.open.keys() == {
+        c.device_id for c in state.courses.values() if any(t.open for t in (c.forward, c.back) if t)
+    }
+    due_back = {c.device_id for c in own if c.must_go_back and not c.back}
+    assert index.homeward.keys() == due_back
+    again = {c.device_id for c in own if c.must_go_back and c.back and c.back.may_retry(attempts)}
+    assert index.homeward_again.keys() == again
 
 
 def check_waves(run: Run, rollout_id: str) -> None:

@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from edgenas.rollout.counts import Counts, count
+from edgenas.rollout.course import Course
 from edgenas.rollout.errors import PlanError
 from edgenas.rollout.evidence import Bounds, Evidence, judge_trial
-from edgenas.rollout.gates import Counts, closed_by_failure, closed_by_lack, count, success_met
+from edgenas.rollout.gates import closed_by_failure, closed_by_lack, success_met
 from edgenas.rollout.plan import CANARY_GATE, LATER_GATE, Gate, Member
-from edgenas.rollout.state import Course
 from edgenas.rollout.trips import Trip, TripState
 from firmware_bridge.wire.messages import Leg, Measurement, Verdict
 

@@ -26,12 +26,13 @@ from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.keys import ensure_keys, load_signing_key
 from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
 from edgenas.fleet.shelf import BlobShelf
+from edgenas.rollout.course import Course
 from edgenas.rollout.events import Moved, Offered
 from edgenas.rollout.journal_store import JournalStore
 from edgenas.rollout.plan import Gate, Plan
 from edgenas.rollout.plan_file import Recipe
 from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
-from edgenas.rollout.state import Course, RolloutState
+from edgenas.rollout.state import RolloutState
 from edgenas.rollout.store import load
 from edgenas.rollout.waves import WaveRule
 from firmware_bridge.bench.stub import STUB_INPUT, STUB_MODEL
