@@ -2,13 +2,16 @@
 
     python -m benchmarks.fleet_scale [--devices 100 1000] [--daemons 20] [--model-bytes 1000000]
 
-For each number of devices a fresh fleet of simulated devices (see `simulated_device`: real links,
-real pulls, real signatures; no disk and no runtime) is connected to a real mosquitto on the
-loopback, plainly, without TLS. Then the real command `edgenas rollout start` brings a model to all
-of them in four waves (one canary, 5, 25 and 100 %), `max_in_flight` 16, no limit of offers a minute
-and no soak. Host and broker are processes of their own, and so are the devices: what the devices
-cost is not counted, but they share the machine's cores.
+For each number of devices a real mosquitto is set up with TLS on the loopback by `edgenas broker
+init` and `run`. A fresh fleet of simulated devices (see `simulated_device`: real keys, enrolment,
+links, pulls and signatures; no disk for models and no runtime) joins by one invitation of `edgenas
+fleet invite`, each device with a certificate of its own. Then the real command `edgenas rollout
+start` brings a model to all of them in four waves (one canary, 5, 25 and 100 %), `max_in_flight`
+16, no limit of offers a minute and no soak. Host and broker are processes of their own, and so are
+the devices: what the devices cost is not counted, but they share the machine's cores. `--plain`
+leaves enrolment and TLS out.
 
+- *enrolled*: from the start of the devices' processes until the last one has its certificate;
 - *time*: from the start of the command, imports included, to its end;
 - *host*: processor time and most resident memory (VmHWM) of the command;
 - *broker*: the same of mosquitto, connecting all devices included;
@@ -27,12 +30,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.own_broker import OwnBroker
+from benchmarks.own_site import OwnSite
 from benchmarks.real_daemons import PROFILE as REAL_PROFILE
 from benchmarks.real_daemons import daemons_of, running, stub_parcel
 from benchmarks.record import RESULTS, Figure, write_result
@@ -46,7 +51,7 @@ from benchmarks.rollout_runs import (
     truths,
 )
 from benchmarks.simulated_device import PROFILE
-from benchmarks.simulated_fleet import SimulatedFleet
+from benchmarks.simulated_fleet import Joining, SimulatedFleet
 from edgenas.rollout.plan import Plan
 
 FLEET = "scale"
@@ -60,7 +65,7 @@ def main() -> None:
     """Every size, then the daemons, then the result."""
     options = _arguments()
     load = {"before": os.getloadavg()}
-    alone = _alone()
+    alone = _alone(options)
     sizes = [_simulated(options, count) for count in sorted(options.devices)]
     real = [_real(options.daemons)] if options.daemons else []
     load["after"] = os.getloadavg()
@@ -79,6 +84,8 @@ def _figures(
     most, fewest = sizes[-1], sizes[0]
     what = f"{most['devices']} devices x {model_bytes / 1e6:g} MB"
     faults = sum(one["truths"][name] for one in sizes for name in FAULTS)
+    how = "" if most["joined"] else " (plain)"
+    what += how
     figures = [
         Figure(f"{what}: time", most["seconds"], "s", TIME_TARGET_S, "<="),
         Figure(
@@ -116,10 +123,11 @@ def _growth(
 
 
 def _simulated(options: argparse.Namespace, count: int) -> dict[str, Any]:
-    with scratch_folder("scale") as path, OwnBroker(path) as broker:
-        folder = RunFolder(path / "run", broker.url, FLEET)
-        key = folder.keys.verify[0]
-        with SimulatedFleet(broker.url, FLEET, count, key, SEED) as fleet:
+    with ExitStack() as at:
+        path = at.enter_context(scratch_folder("scale"))
+        broker = at.enter_context(_broker(path, options.plain))
+        folder = RunFolder(path / "run", broker.url, FLEET, tls=_tls(broker))
+        with _online(broker, folder, count) as (fleet, joined):
             began_s = time.monotonic()
             parcel = random_parcel(PROFILE, options.model_bytes, SEED)
             plan = folder.plan({PROFILE: fleet.names}, parcel)
@@ -129,6 +137,7 @@ def _simulated(options: argparse.Namespace, count: int) -> dict[str, Any]:
         runs = {name: one.runs.get(plan.slot) for name, one in told.items()}
         twice = sum(len(one.taken) - len(set(one.taken)) for one in told.values())
         row["truths"] = asdict(truths(folder, plan, runs)) | {"twice": twice}
+        row["joined"] = joined
         row["online_and_planned_s"] = planned_s
         row["bytes_pulled"] = sum(one.bytes_pulled for one in told.values())
         row["reports_again"] = sum(one.reports_again for one in told.values())
@@ -148,7 +157,36 @@ def _real(count: int) -> dict[str, Any]:
         return row
 
 
-def _carried_out(folder: RunFolder, plan: Plan, broker: OwnBroker) -> dict[str, Any]:
+@contextmanager
+def _online(
+    broker: OwnBroker | OwnSite, folder: RunFolder, count: int
+) -> Iterator[tuple[SimulatedFleet, dict[str, Any]]]:
+    """Devices that have joined, with what that took; the invitation is over by then."""
+    key = folder.keys.verify[0]
+    if isinstance(broker, OwnBroker):
+        with SimulatedFleet(broker.url, FLEET, count, key, SEED) as fleet:
+            yield fleet, {}
+        return
+    with ExitStack() as at:
+        with broker.invitation(folder, uses=count) as invitation:
+            began_s = time.monotonic()
+            joining = Joining(invitation.token, folder.folder / "devices")
+            crowd = SimulatedFleet(broker.url, FLEET, count, key, SEED, joining)
+            fleet = at.enter_context(crowd)
+            seconds = time.monotonic() - began_s
+            joined = {"seconds": seconds, "host": asdict(invitation.cost())}
+        yield fleet, joined
+
+
+def _broker(path: Path, plain: bool) -> OwnBroker | OwnSite:
+    return OwnBroker(path) if plain else OwnSite(path)
+
+
+def _tls(broker: OwnBroker | OwnSite) -> Path | None:
+    return broker.tls if isinstance(broker, OwnSite) else None
+
+
+def _carried_out(folder: RunFolder, plan: Plan, broker: OwnBroker | OwnSite) -> dict[str, Any]:
     seconds, host = carry_out(folder, plan, LIMIT_S)
     return {
         "devices": len(plan.members),
@@ -162,12 +200,13 @@ def _carried_out(folder: RunFolder, plan: Plan, broker: OwnBroker) -> dict[str, 
     }
 
 
-def _alone() -> tuple[float, Cost]:
+def _alone(options: argparse.Namespace) -> tuple[float, Cost]:
     """What the command takes for a rollout that is over already: seconds, and its cost."""
-    with scratch_folder("scale") as path, OwnBroker(path) as broker:
-        folder = RunFolder(path / "run", broker.url, FLEET)
-        key = folder.keys.verify[0]
-        with SimulatedFleet(broker.url, FLEET, 1, key, SEED) as fleet:
+    with ExitStack() as at:
+        path = at.enter_context(scratch_folder("scale"))
+        broker = at.enter_context(_broker(path, options.plain))
+        folder = RunFolder(path / "run", broker.url, FLEET, tls=_tls(broker))
+        with _online(broker, folder, 1) as (fleet, _):
             plan = folder.plan({PROFILE: fleet.names}, random_parcel(PROFILE, 1024, SEED))
             carry_out(folder, plan, LIMIT_S)
             return carry_out(folder, plan, LIMIT_S)
@@ -176,6 +215,7 @@ def _alone() -> tuple[float, Cost]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--devices", type=int, nargs="+", default=[100, 1_000])
+    parser.add_argument("--plain", action="store_true", help="without enrolment and TLS")
     parser.add_argument("--daemons", type=int, default=20, help="real ones; 0 for none")
     parser.add_argument("--model-bytes", type=int, default=1_000_000)
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")

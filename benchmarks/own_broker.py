@@ -1,13 +1,12 @@
 """A mosquitto of our own as a process that can be looked at, killed and brought back.
 
 Set up as `packaging/mosquitto.conf` advises, without passwords, on a loopback port. What it holds
-for its clients lives in `folder` if it is to survive a kill. Leaves brokers for benchmarks that
-only need one to `brokers`.
+for its clients lives in `folder` if it is to survive a kill. Leaves brokers with TLS to `own_site`,
+and those for benchmarks that only need one to `brokers`.
 """
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,9 +14,9 @@ from types import TracebackType
 from typing import Self
 
 from benchmarks.brokers import MOSQUITTO
+from benchmarks.ports import free_port, listens
 
 START_S = 60.0
-_FIRST_PORT, _PORTS = 20_000, 8_000  # below those that outgoing connections are given
 
 
 class OwnBroker:
@@ -36,7 +35,7 @@ class OwnBroker:
         if MOSQUITTO is None:
             raise RuntimeError("expected mosquitto, found none; apt-get install mosquitto")
         self._program = MOSQUITTO
-        self._port = _free_port()
+        self._port = free_port()
         self._log = folder / "mosquitto.log"
         self._config = folder / "mosquitto.conf"
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,7 +69,7 @@ class OwnBroker:
             command = [self._program, "-c", str(self._config)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline_s = time.monotonic() + START_S
-        while not self._listens():
+        while not listens(self._port):
             if self._process.poll() is not None or time.monotonic() > deadline_s:
                 raise RuntimeError(f"mosquitto did not start: {self._log.read_text()[-1000:]}")
             time.sleep(0.05)
@@ -93,21 +92,3 @@ class OwnBroker:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
-
-    def _listens(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self._port), timeout=1.0).close()
-        except OSError:
-            return False
-        return True
-
-
-def _free_port() -> int:
-    for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("expected a free loopback port, found none")

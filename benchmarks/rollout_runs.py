@@ -35,6 +35,7 @@ from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
 from edgenas.rollout.state import RolloutState, deployment_id
 from edgenas.rollout.store import load
 from edgenas.rollout.waves import WaveRule
+from edgenas.site.access import SiteAccess
 from firmware_bridge.wire.link import Link
 from firmware_bridge.wire.mqtt import MqttLink
 from firmware_bridge.wire.values import new_id
@@ -98,8 +99,16 @@ def scratch_folder(name: str) -> Iterator[Path]:
 class RunFolder:
     """Keys, shelf and database of a host, laid out as the commands expect them."""
 
-    def __init__(self, folder: Path, url: str, fleet: str) -> None:
-        self.folder, self.url, self.fleet = folder, url, fleet
+    def __init__(self, folder: Path, url: str, fleet: str, tls: Path | None = None) -> None:
+        """Make the keys.
+
+        Args:
+            folder: The run folder.
+            url: Where the broker is.
+            fleet: Name of the fleet.
+            tls: The host's certificates, for a broker with TLS.
+        """
+        self.folder, self.url, self.fleet, self.tls = folder, url, fleet, tls
         self.keys: KeyFiles = ensure_keys(folder / "keys")
         self.database = folder / "fleet.sqlite"
 
@@ -113,7 +122,8 @@ class RunFolder:
 
     def link(self) -> Link:
         """The host's link."""
-        return MqttLink(self.url, f"host-{self.fleet}")
+        context = None if self.tls is None else SiteAccess(self.tls).host()
+        return MqttLink(self.url, f"host-{self.fleet}", tls=context)
 
     def plan(
         self,
@@ -158,7 +168,8 @@ class RunFolder:
         """The command line of a verb on this folder."""
         command = [sys.executable, "-m", "edgenas", "rollout", verb, str(self.folder), *words]
         reach = ["--broker", self.url, "--fleet", self.fleet] if verb == "start" else []
-        return [*command, *reach]
+        tls = ["--tls", str(self.tls)] if reach and self.tls is not None else []
+        return [*command, *reach, *tls]
 
     def state(self, rollout_id: str) -> RolloutState:
         """How a rollout stands by the database."""

@@ -2,8 +2,10 @@
 
     python -m benchmarks.simulated_fleet --broker URL --fleet NAME --first 0 --count 100 --key FILE
 
-is what `SimulatedFleet` starts, several times for a large fleet. It writes a line of JSON whenever
-it is asked for one by a line on its input, and ends with its input. Leaves what a device does to
+is what `SimulatedFleet` starts, several times for a large fleet. It writes a line of JSON once all
+its devices have joined, another whenever it is asked for one by a line on its input, and ends with
+its input. With `--token TOKEN --keys DIR` every device first makes a key there, is enrolled by the
+daemon's own code, and talks TLS with its certificate. Leaves what a device does to
 `simulated_device`.
 """
 
@@ -16,10 +18,12 @@ import json
 import os
 import queue
 import random
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -28,13 +32,17 @@ from typing import Any, Self
 
 from benchmarks.record import ROOT
 from benchmarks.simulated_device import SimulatedDevice
+from firmware_bridge.enroll_online import KEY_NAME, Asking, join, place_certificate
 from firmware_bridge.wire.backoff import Backoff
+from firmware_bridge.wire.enrolment import parse_token
 from firmware_bridge.wire.link import LinkEvent
 from firmware_bridge.wire.mqtt import MqttLink
 from firmware_bridge.wire.signing import load_verify_key
+from firmware_bridge.wire.tls import TlsFiles
 
 A_PROCESS = 250  # devices; one Python thread is enough for what they have to decide
 _CONNECTING_AT_ONCE = 50
+_JOINING_AT_ONCE = 4  # threads a process; a server answers one at a time
 _END = object()
 _REPORT = object()
 
@@ -47,7 +55,15 @@ def device_name(number: int) -> str:
 class Crowd:
     """The devices of this process and the one thread on which they think."""
 
-    def __init__(self, url: str, fleet: str, names: Sequence[str], key: Path, seed: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        fleet: str,
+        names: Sequence[str],
+        key: Path,
+        seed: int,
+        contexts: Mapping[str, ssl.SSLContext],
+    ) -> None:
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -56,7 +72,8 @@ class Crowd:
         rng = random.Random(seed)
         keys = dict([load_verify_key(key)])
         for name in names:
-            link = MqttLink(url, name, backoff=Backoff(random.Random(rng.random())))
+            backoff = Backoff(random.Random(rng.random()))
+            link = MqttLink(url, name, backoff=backoff, tls=contexts.get(name))
             device = SimulatedDevice(name, fleet, link, keys, self._later, time.monotonic)
             link.subscribe(*device.filters())
             self.devices.append(device)
@@ -130,10 +147,35 @@ class Told:
     unacknowledged: int
 
 
-class SimulatedFleet:
-    """Processes full of devices; a context manager."""
+@dataclass(frozen=True)
+class Joining:
+    """How devices come by certificates.
 
-    def __init__(self, url: str, fleet: str, count: int, key: Path, seed: int = 0) -> None:
+    Attributes:
+        token: An invitation for all of them.
+        keys: Folder for their keys.
+    """
+
+    token: str
+    keys: Path
+
+    def words(self) -> list[str]:
+        """As options."""
+        return ["--token", self.token, "--keys", str(self.keys)]
+
+
+class SimulatedFleet:
+    """Processes full of devices, all enrolled when the block begins; a context manager."""
+
+    def __init__(
+        self,
+        url: str,
+        fleet: str,
+        count: int,
+        key: Path,
+        seed: int = 0,
+        joining: Joining | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -142,7 +184,9 @@ class SimulatedFleet:
             count: How many devices.
             key: Public key that they trust.
             seed: Of everything random.
+            joining: How they come by certificates; None for a broker without TLS.
         """
+        joined = [] if joining is None else joining.words()
         self.names = [device_name(number) for number in range(count)]
         self._children: list[subprocess.Popen[str]] = []
         self._commands = [
@@ -150,6 +194,7 @@ class SimulatedFleet:
                 *(sys.executable, "-m", "benchmarks.simulated_fleet", "--broker", url),
                 *("--fleet", fleet, "--first", str(first), "--key", str(key)),
                 *("--count", str(min(A_PROCESS, count - first)), "--seed", str(seed + first)),
+                *joined,
             ]
             for first in range(0, count, A_PROCESS)
         ]
@@ -166,6 +211,8 @@ class SimulatedFleet:
                     text=True,
                 )
             )
+        for child in self._children:
+            self._line(child)
         return self
 
     def __exit__(
@@ -188,14 +235,19 @@ class SimulatedFleet:
         found: dict[str, Told] = {}
         for child in self._children:
             assert child.stdin is not None
-            assert child.stdout is not None
             child.stdin.write("\n")
             child.stdin.flush()
-            line = child.stdout.readline()
-            if not line:
-                raise RuntimeError("a process of simulated devices has ended; read its output")
-            found |= {name: Told(**told) for name, told in json.loads(line).items()}
+            found |= {name: Told(**told) for name, told in self._line(child).items()}
         return found
+
+    @staticmethod
+    def _line(child: subprocess.Popen[str]) -> dict[str, Any]:
+        assert child.stdout is not None
+        line = child.stdout.readline()
+        if not line:
+            raise RuntimeError("a process of simulated devices has ended; read its output")
+        told: dict[str, Any] = json.loads(line)
+        return told
 
 
 def main() -> None:
@@ -207,10 +259,31 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--key", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--token", default="")
+    parser.add_argument("--keys", type=Path)
     options = parser.parse_args()
     names = [device_name(number) for number in range(options.first, options.first + options.count)]
-    Crowd(options.broker, options.fleet, names, options.key, options.seed).run()
+    contexts: dict[str, ssl.SSLContext] = {}
+    if options.token:
+        with ThreadPoolExecutor(_JOINING_AT_ONCE) as pool:
+            ways = pool.map(lambda name: _join(options.token, name, options.keys / name), names)
+            contexts = dict(zip(names, ways, strict=True))
+    crowd = Crowd(options.broker, options.fleet, names, options.key, options.seed, contexts)
+    print(json.dumps({"joined": len(names)}), flush=True)
+    crowd.run()
     os._exit(0)  # hundreds of links would each flush for seconds; nothing here is worth keeping
+
+
+def _join(token: str, name: str, folder: Path) -> ssl.SSLContext:
+    """Be enrolled as a board is; its name stands for its serial number."""
+    folder.mkdir(parents=True)
+    reply = join(parse_token(token), Asking(name, name, folder), lambda _: None)
+    authority = folder / "ca.pem"
+    authority.write_text(reply.ca, encoding="ascii")
+    certificate = place_certificate(folder, reply.certificate)
+    context = TlsFiles(authority, certificate, folder / KEY_NAME).context()
+    assert context is not None
+    return context
 
 
 if __name__ == "__main__":
