@@ -58,6 +58,7 @@ FLEET = "scale"
 SEED = 0
 TIME_TARGET_S, HOST_TARGET_MB, GROWTH_TARGET = 300.0, 500.0, 1.0
 LIMIT_S = 3600.0
+Broker = OwnBroker | OwnSite
 FAULTS = ("lost", "doubled", "wrong", "disagreeing", "broken", "twice")
 
 
@@ -125,7 +126,7 @@ def _growth(
 def _simulated(options: argparse.Namespace, count: int) -> dict[str, Any]:
     with ExitStack() as at:
         path = at.enter_context(scratch_folder("scale"))
-        broker = at.enter_context(_broker(path, options.plain))
+        broker: Broker = at.enter_context(_broker(path, options.plain))
         folder = RunFolder(path / "run", broker.url, FLEET, tls=_tls(broker))
         with _online(broker, folder, count) as (fleet, joined):
             began_s = time.monotonic()
@@ -159,7 +160,7 @@ def _real(count: int) -> dict[str, Any]:
 
 @contextmanager
 def _online(
-    broker: OwnBroker | OwnSite, folder: RunFolder, count: int
+    broker: Broker, folder: RunFolder, count: int
 ) -> Iterator[tuple[SimulatedFleet, dict[str, Any]]]:
     """Devices that have joined, with what that took; the invitation is over by then."""
     key = folder.keys.verify[0]
@@ -178,15 +179,17 @@ def _online(
         yield fleet, joined
 
 
-def _broker(path: Path, plain: bool) -> OwnBroker | OwnSite:
-    return OwnBroker(path) if plain else OwnSite(path)
+@contextmanager
+def _broker(path: Path, plain: bool) -> Iterator[Broker]:
+    with OwnBroker(path) if plain else OwnSite(path) as broker:
+        yield broker
 
 
-def _tls(broker: OwnBroker | OwnSite) -> Path | None:
+def _tls(broker: Broker) -> Path | None:
     return broker.tls if isinstance(broker, OwnSite) else None
 
 
-def _carried_out(folder: RunFolder, plan: Plan, broker: OwnBroker | OwnSite) -> dict[str, Any]:
+def _carried_out(folder: RunFolder, plan: Plan, broker: Broker) -> dict[str, Any]:
     seconds, host = carry_out(folder, plan, LIMIT_S)
     return {
         "devices": len(plan.members),
@@ -204,7 +207,7 @@ def _alone(options: argparse.Namespace) -> tuple[float, Cost]:
     """What the command takes for a rollout that is over already: seconds, and its cost."""
     with ExitStack() as at:
         path = at.enter_context(scratch_folder("scale"))
-        broker = at.enter_context(_broker(path, options.plain))
+        broker: Broker = at.enter_context(_broker(path, options.plain))
         folder = RunFolder(path / "run", broker.url, FLEET, tls=_tls(broker))
         with _online(broker, folder, 1) as (fleet, _):
             plan = folder.plan({PROFILE: fleet.names}, random_parcel(PROFILE, 1024, SEED))
