@@ -2,6 +2,9 @@
 
     python -m benchmarks.chaos [--schedules 200] [--first-seed 0] [--devices 3] [--only SEED ...]
 
+What was interrupted goes on with the schedules that are not done yet; `--work` is where they are
+kept.
+
 Each schedule is drawn from its seed (see `chaos_schedule`) and begins with an empty mosquitto, an
 empty database and `--devices` real daemons with nothing installed. The real command ships a model
 to each of two groups of them, and then another one, or goes back. Meanwhile the schedule strikes:
@@ -26,10 +29,13 @@ import tempfile
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.chaos_schedule import Mischief, Schedule, draw
 from benchmarks.chaos_site import ChaosSite, Row
+from benchmarks.kept import Kept
 from benchmarks.record import RESULTS, Figure, write_result
 from benchmarks.rollout_runs import scratch_folder
 
@@ -40,11 +46,13 @@ def main() -> None:
     """Every schedule, then the result."""
     options = _arguments()
     load = {"before": os.getloadavg()}
-    moments = _moments()
+    kept = Kept(options.work / "rows.jsonl")
+    moments = int(kept.row("moments", lambda: {"count": _moments()})["count"])
     last = options.first_seed + options.schedules
     rows = []
     for seed in options.only or range(options.first_seed, last):
-        rows.append(_run(draw(seed, options.devices, moments), options.devices))
+        made = kept.row(f"{seed} of {options.devices}", partial(_row, seed, options, moments))
+        rows.append(Row(**made))
         _tell(rows[-1])
     load["after"] = os.getloadavg()
     raw = {
@@ -60,6 +68,10 @@ def main() -> None:
         Figure("schedules after which something disagreed or was stuck", failed, "", 0, "<="),
     ]
     write_result("chaos", figures, {"first_seed": options.first_seed}, raw, options.results)
+
+
+def _row(seed: int, options: argparse.Namespace, moments: int) -> dict[str, Any]:
+    return asdict(_run(draw(seed, options.devices, moments), options.devices))
 
 
 def _run(schedule: Schedule, devices: int, log: str = "") -> Row:
@@ -79,7 +91,8 @@ def _moments() -> int:
 
 def _tell(row: Row) -> None:
     outcome = "; ".join(row.problems) or "ok"
-    print(f"seed {row.seed}: {outcome} ({', '.join(row.statuses)}; {', '.join(row.struck)})")
+    struck = f"{', '.join(row.statuses)}; {', '.join(row.struck)}"
+    print(f"seed {row.seed}: {outcome} ({struck}; {row.seconds:.0f} s)", flush=True)
     for pause in row.pauses:
         print(f"    paused: {pause}")
 
@@ -90,6 +103,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--devices", type=int, default=3)
     parser.add_argument("--only", type=int, nargs="+", help="these seeds instead")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=Path("benchmarks/scratch/chaos"),
+        help="folder for what is done already",
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     return parser.parse_args()
 
