@@ -8,6 +8,7 @@ nine megabytes. Leaves asking for certificates to `enroll_online` and `agent.ren
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -118,6 +119,39 @@ def check_certificate(certificate: bytes, authority: bytes, key_path: Path, name
             error
         )
     return _lifetime(found)
+
+
+class Signer:
+    """The key of a certificate, to sign statements with (ECDSA, P-256, SHA-256).
+
+    Attributes:
+        certificate: The certificate (PEM).
+        key_id: SHA-256 of its public key: SubjectPublicKeyInfo in DER, in hex.
+    """
+
+    def __init__(self, key: EllipticCurvePrivateKey, certificate: str) -> None:
+        self._key = key
+        self.certificate = certificate
+        self.key_id = hashlib.sha256(_spki(key.public_key())).hexdigest()
+
+    @classmethod
+    def load(cls, certificate: Path, key: Path) -> Signer:
+        """Read both.
+
+        Raises:
+            StoreError: One cannot be read, or they do not belong together.
+        """
+        pem, private = _read(certificate), _load_key(key)
+        if _spki(_load_certificate(pem).public_key()) != _spki(private.public_key()):
+            raise StoreError("expected a certificate for the key of this board, got another's")
+        return cls(private, pem.decode("ascii", "replace"))
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature, in DER."""
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        return self._key.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
 def lifetime_of(path: Path) -> Lifetime:

@@ -60,7 +60,7 @@ SITES: dict[str, set[str]] = {
     "paho": {"firmware_bridge.wire.mqtt"},
     "cryptography": {
         *("firmware_bridge.wire.signing", "firmware_bridge.certificates"),
-        "edgenas.site.authority",
+        *("edgenas.site.authority", "edgenas.site.vouching"),
     },
     "tflite_runtime": {"firmware_bridge.runtimes.installed"},
     "ai_edge_litert": {"firmware_bridge.runtimes.installed", "edgenas.export"},

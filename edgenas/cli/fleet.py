@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from edgenas.cli import fleet_devices, fleet_enrolment, fleet_heads
+from edgenas.cli import fleet_devices, fleet_enrolment, fleet_heads, fleet_verify
 from edgenas.cli.options import Subparsers, add_database, add_profiles, add_tls, seconds
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -48,6 +48,27 @@ def _add_looking(verbs: Subparsers) -> None:
         )
         add_profiles(verb)
         verb.add_argument("--json", action="store_true", help="print JSON")
+    _add_verify(verbs)
+
+
+def _add_verify(verbs: Subparsers) -> None:
+    verify = _verb(
+        verbs, "verify", "have devices sign what they really run, and hold it against the records",
+        "Asks every device to read the files behind its links and to sign what it found with the "
+        "key of its certificate. proven: fresh, signed, and just what was signed for it. old: the "
+        "device did not answer now, what it said last is true. silent: it said nothing. "
+        "disbelieved: something is wrong; it is also in the audit log. Exit status 1 unless all "
+        "are proven. A host that works meanwhile is not disturbed.",
+    )  # fmt: skip
+    verify.add_argument("selector", nargs="?", default="*", help=f"whom to ask, {_SELECTOR}")
+    verify.add_argument("--broker", metavar="URL", help="default: the broker of --tls")
+    verify.add_argument(
+        "--wait", type=seconds, default=20.0, metavar="S",
+        help="wait this long for answers (default: 20)",
+    )  # fmt: skip
+    add_profiles(verify)
+    verify.add_argument("--json", action="store_true", help="print JSON")
+    verify.set_defaults(run=fleet_verify.run)
 
 
 def _add_labelling(verbs: Subparsers) -> None:

@@ -36,8 +36,8 @@ def forget(journal: FleetJournal, device_id: str, wall_ms: int) -> None:
 def clear_topics(
     link: Link, fleet: str, device_id: str, slots: tuple[str, ...] = ("main",)
 ) -> None:
-    """Have the broker drop what it keeps of a device: state, facts, and wishes for its slots."""
+    """Have the broker drop what it keeps of a device: what it said, and wishes for its slots."""
     topics = Topics(fleet)
-    kept = [topics.state(device_id), topics.facts(device_id)]
+    kept = [topics.state(device_id), topics.facts(device_id), topics.inventory(device_id)]
     for topic in (*kept, *(topics.wish(device_id, slot) for slot in slots)):
         link.publish(topic, b"", retain=True)

@@ -39,6 +39,7 @@ from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES
 
 _log = logging.getLogger(__name__)
 
+_FOR_OTHERS = frozenset({"head", "inventory"})  # retained, for whoever merges or checks them
 _KINDS: dict[str, tuple[type, ...]] = {
     "state": (State,),
     "facts": (Facts,),
@@ -127,8 +128,8 @@ class Reception:
         if address is None or address.direction != "up":
             self.dropped["?"] += 1
             return None
-        if address.family == "head" or (received.retained and not received.payload):
-            return None  # heads are collected by whoever merges them
+        if address.family in _FOR_OTHERS or (received.retained and not received.payload):
+            return None
         envelope = self._read(address, received.payload)
         return None if envelope is None else _Sound(address, envelope, received)
 

@@ -33,6 +33,13 @@ class SiteAccess:
             )
         self.site = SiteFolder(path) if SiteFolder(path).has_authority else None
 
+    @property
+    def authority(self) -> bytes:
+        """Certificate of the fleet's authority (PEM)."""
+        ca = self._files[VIEWER].ca
+        assert ca is not None
+        return ca.read_bytes()
+
     def host(self) -> ssl.SSLContext:
         """For whoever speaks for the host."""
         return _context(self._files[HOST])

@@ -9,3 +9,7 @@ class SiteError(EdgenasError):
 
 class RequestRefusedError(SiteError):
     """A signing request that is malformed, or asks for what its sender may not have."""
+
+
+class SignatureRefusedError(SiteError):
+    """A signature or its certificate that the fleet's authority does not vouch for."""

@@ -28,12 +28,16 @@ topic write edgenas/v1/+/host/state
 topic write edgenas/v1/+/up/+/state
 topic write edgenas/v1/+/up/+/facts
 topic write edgenas/v1/+/up/+/head/+
+topic write edgenas/v1/+/up/+/inventory
 
 # Commands that only look, such as `edgenas devices`: beside a host, without pushing it off.
+# They may ask a device to sign what it runs.
 user {VIEWER}
 topic read edgenas/v1/+/up/+/state
 topic read edgenas/v1/+/up/+/facts
 topic read edgenas/v1/+/up/+/head/+
+topic read edgenas/v1/+/up/+/inventory
+topic write edgenas/v1/+/dn/+/inspect
 """
 
 

@@ -24,6 +24,8 @@ from firmware_bridge.agent.head_post import HeadPost
 from firmware_bridge.agent.holds import HoldReader
 from firmware_bridge.agent.idle_temperature import IdleTemperature
 from firmware_bridge.agent.inbox import Inbox
+from firmware_bridge.agent.inspection import Board as InspectedBoard
+from firmware_bridge.agent.inspection import Inspection
 from firmware_bridge.agent.job_desk import JobDesk, JobRules
 from firmware_bridge.agent.known_time import KnownTime
 from firmware_bridge.agent.life_signs import LifeSocket
@@ -32,7 +34,7 @@ from firmware_bridge.agent.mailbox import Mailbox
 from firmware_bridge.agent.measuring import JobRunner
 from firmware_bridge.agent.post import Post
 from firmware_bridge.agent.preparing import Instruments, Preparing
-from firmware_bridge.agent.presence import Presence
+from firmware_bridge.agent.presence import Presence, agent_version
 from firmware_bridge.agent.pull import Puller
 from firmware_bridge.agent.recovery import needed_digests, recover
 from firmware_bridge.agent.renewal import Renewal
@@ -173,6 +175,7 @@ class Assembly:
             ),
             probe_runtime=partial(supervise.probe_runtime, argv, cancelled=self._worker.cancelled),
             renewal=self._renewal(),
+            inspection=self._inspection(presence),
         )
 
     def _renewal(self) -> Renewal | None:
@@ -180,7 +183,38 @@ class Assembly:
         files = TlsFiles(chosen.tls_ca, chosen.tls_cert, chosen.tls_key)
         if self._use_tls is None or files.ca is None or files.certificate is None:
             return None
-        return Renewal(files, chosen.device_id, chosen.worker_argv, self._use_tls)
+        return Renewal(files, chosen.device_id, chosen.worker_argv, self._use_tls, self._ask_for)
+
+    def _ask_for(self, csr: str) -> None:
+        if self.daemon.connected:
+            self._post.csr(csr)
+
+    def _inspection(self, presence: Presence) -> Inspection | None:
+        """Statements of what runs here; only who has a certificate can sign them."""
+        chosen = self._settings
+        files = TlsFiles(chosen.tls_ca, chosen.tls_cert, chosen.tls_key)
+        if self._use_tls is None or files.certificate is None:
+            return None
+        board = InspectedBoard(
+            chosen.state_dir,
+            lambda: presence.sess if self.daemon.connected else None,
+            lambda: tuple((name, self._slots.pointed(name)) for name in self._slots.names()),
+            lambda: self._speaker(presence),
+        )
+        return Inspection(board, files, chosen.worker_argv, self._post.inventory)
+
+    def _speaker(self, presence: Presence) -> Mapping[str, object]:
+        stamp = self._clock.stamp()
+        return {
+            "fleet": self._settings.fleet,
+            "device": self._settings.device_id,
+            "install_id": self._journal.install_id(),
+            "boot_id": stamp.boot_id,
+            "sess": presence.sess,
+            "wall_ms": stamp.wall_ms,
+            "clock_synced": stamp.clock_synced,
+            "agent_version": agent_version(),
+        }
 
     def _job_rules(self) -> JobRules:
         return JobRules(

@@ -14,8 +14,10 @@ from typing import ParamSpec
 
 from firmware_bridge.agent.answers import Answers
 from firmware_bridge.agent.deploy_desk import DeployDesk, Step
+from firmware_bridge.agent.errands import Errand
 from firmware_bridge.agent.idle_temperature import IdleTemperature
 from firmware_bridge.agent.inbox import Inbox, Stop
+from firmware_bridge.agent.inspection import Inspection
 from firmware_bridge.agent.intake import Intake
 from firmware_bridge.agent.job_desk import JobDesk
 from firmware_bridge.agent.mailbox import Mailbox
@@ -37,6 +39,7 @@ from firmware_bridge.wire.messages import (
     DeviceStatus,
     Hold,
     HostState,
+    Inspect,
     JobFailed,
     MeasureJob,
     Measurement,
@@ -52,7 +55,6 @@ TICK_S = 1.0
 MAX_UNWRITTEN = 16
 WORKER_CLOSE_S = 15.0
 PROBE = "runtime probe"
-RENEWAL = "certificate"
 CHUNK_LEVEL = "/blob/"
 UNCONTESTED_S = 300.0
 FAULT_PAUSE_S = 1.0
@@ -87,6 +89,12 @@ class Parts:
     chores: tuple[Callable[[], None], ...]
     probe_runtime: Callable[[], RuntimeProbe]
     renewal: Renewal | None = None
+    inspection: Inspection | None = None
+
+    @property
+    def errands(self) -> tuple[Errand, ...]:
+        """What the worker does for the daemon itself."""
+        return tuple(each for each in (self.renewal, self.inspection) if each is not None)
 
 
 class Daemon:
@@ -105,6 +113,7 @@ class Daemon:
         self._host = HostState(online=False, sess=0)
         self._job_id: str | None = None
         self._step: Step | None = None
+        self._errand: Errand | None = None
         self._unfiled: tuple[str, Measurement | JobFailed] | None = None
         self._unwritten: deque[Received] = deque(maxlen=MAX_UNWRITTEN)
         self._said: State | None = None
@@ -220,6 +229,8 @@ class Daemon:
             self._on_host(message)
         elif isinstance(message, Cert) and use.renewal is not None:
             use.renewal.offer(message.pem)
+        elif isinstance(message, Inspect) and use.inspection is not None:
+            use.inspection.asked(message.nonce)
 
     def _on_wish(self, slot: str, wish: Wish, payload: bytes) -> None:
         use = self._use
@@ -243,9 +254,7 @@ class Daemon:
         if not self._probed:
             use.worker.start(PROBE, use.probe_runtime)
             return
-        renewing = use.renewal.next_task(self._clock()) if use.renewal is not None else None
-        if renewing is not None:
-            use.worker.start(RENEWAL, renewing)
+        if self._start_errand():
             return
         self._step = use.deployments.next_step()
         if self._step is not None:
@@ -257,6 +266,15 @@ class Daemon:
             self._start_job(*found)
             self._say_state()
 
+    def _start_errand(self) -> bool:
+        for errand in self._use.errands:
+            task = errand.next_task(self._clock())
+            if task is not None:
+                self._errand = errand
+                self._use.worker.start(errand.name, task)
+                return True
+        return False
+
     def _start_job(self, job_id: str, order: JobOrder) -> None:
         self._use.presence.troubles.standing.pop("store", None)  # the journal took its start
         self._job_id = job_id
@@ -267,8 +285,9 @@ class Daemon:
         self._note_fault(finished)
         if finished.name == PROBE:
             self._learn_runtime(finished.value)
-        elif finished.name == RENEWAL and self._use.renewal is not None:
-            self._renew(self._use.renewal, finished)
+        elif self._errand is not None:
+            errand, self._errand = self._errand, None
+            self._end_errand(errand, finished)
         elif self._step is not None:
             step, self._step = self._step, None
             self._use.deployments.finished(step.slot)
@@ -300,14 +319,12 @@ class Daemon:
         self._probe_ended = True
         self._say_facts()
 
-    def _renew(self, renewal: Renewal, finished: Finished) -> None:
-        csr = renewal.finished(finished.value, finished.error, self._clock())
+    def _end_errand(self, errand: Errand, finished: Finished) -> None:
+        errand.finished(finished.value, finished.error, self._clock())
         standing = self._use.presence.troubles.standing
-        standing.pop("certificate", None)
-        if renewal.trouble is not None:
-            standing["certificate"] = renewal.trouble
-        if csr is not None and self._connected:
-            self._use.post.csr(csr)
+        standing.pop(errand.name, None)
+        if errand.trouble is not None:
+            standing[errand.name] = errand.trouble
 
     def _file(self) -> None:
         """Write a result down; on a full disk it waits here and is tried again every tick."""

@@ -16,6 +16,7 @@ from firmware_bridge.wire.messages import (
     CancelJob,
     Cert,
     HostState,
+    Inspect,
     MeasureJob,
     Message,
     Resync,
@@ -33,6 +34,7 @@ EXPECTED: Mapping[str, tuple[type[Message], ...]] = {
     "refuse": (BlobRefused,),
     "resync": (Resync,),
     "cert": (Cert,),
+    "inspect": (Inspect,),
     "state": (HostState,),
 }
 

@@ -10,7 +10,7 @@ from firmware_bridge.store.outbox import Answer
 from firmware_bridge.wire.codec import Stamp, encode
 from firmware_bridge.wire.errors import LinkClosedError, PacketLimitError
 from firmware_bridge.wire.link import Link, Will
-from firmware_bridge.wire.messages import BlobRequest, Csr, Event, Facts, State
+from firmware_bridge.wire.messages import BlobRequest, Csr, Event, Facts, SignedInventory, State
 from firmware_bridge.wire.topics import Topics
 
 BLOB_REQUEST_EXPIRY_S = 30
@@ -47,6 +47,11 @@ class Post:
     def head(self, slot: str, message: bytes) -> None:
         """Publish what was learnt for a slot, as it was handed out."""
         self._send(self._topics.head(self._device_id, slot), message, retain=True)
+
+    def inventory(self, inventory: SignedInventory) -> None:
+        """Publish what this board runs."""
+        topic, payload = self._topics.inventory(self._device_id), encode(inventory, self._stamp())
+        self._send(topic, payload, retain=True)
 
     def event(self, work_id: str, event: Event) -> None:
         """Publish how far a job or deployment is."""

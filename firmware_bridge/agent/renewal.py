@@ -49,12 +49,15 @@ class Renewal:
         trouble: What an operator should know about the certificate, None for nothing.
     """
 
+    name = "certificate"
+
     def __init__(
         self,
         files: TlsFiles,
         device_id: str,
         argv: Sequence[str],
         use: Callable[[ssl.SSLContext], None],
+        ask: Callable[[str], None],
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         """Prepare.
@@ -64,12 +67,14 @@ class Renewal:
             device_id: The name in the certificate.
             argv: How to start Python.
             use: Given the settings that hold the new certificate.
+            ask: Sends a signing request (PEM), when it is time for one.
             wall_s: What the clock says, seconds since 1970.
         """
         self._files = files
         self._device_id = device_id
         self._argv = tuple(argv)
         self._use = use
+        self._ask = ask
         self._wall_s = wall_s
         self._look_s = 0.0
         self._offered: str | None = None
@@ -89,11 +94,11 @@ class Renewal:
         self._look_s = now_s + ASK_AGAIN_S  # also after a task that fails
         return self._look
 
-    def finished(self, value: object, error: BaseException | None, now_s: float) -> str | None:
-        """Take the end of a task in; returns a signing request to send, if it is time for one."""
+    def finished(self, value: object, error: BaseException | None, now_s: float) -> None:
+        """Take the end of a task in, and ask for a new certificate if it is time."""
         if not isinstance(value, Looked):
             self.trouble = f"certificate: {error}"
-            return None
+            return
         wall_s = self._wall_s()
         left_s = value.lifetime.ends_s - wall_s
         self.trouble = None
@@ -102,7 +107,8 @@ class Renewal:
             self.trouble = f"the certificate ends in {days} days; run `edgenas fleet serve`"
         due = wall_s >= value.lifetime.renew_s
         self._look_s = now_s + (ASK_AGAIN_S if due else LOOK_S)
-        return value.csr if due else None
+        if due and value.csr is not None:
+            self._ask(value.csr)
 
     def _look(self) -> Looked:
         answer = self._child("look", b"")

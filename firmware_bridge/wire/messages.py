@@ -15,6 +15,7 @@ from firmware_bridge.wire.credentials import Cert, Csr
 from firmware_bridge.wire.deployments import DeployOutcome, DeployReport, ErrorNote, Wish
 from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.heads import Contribution
+from firmware_bridge.wire.inventory import Inspect, SignedInventory
 from firmware_bridge.wire.jobs import (
     CancelJob,
     FailureCode,
@@ -48,6 +49,7 @@ __all__ = [
     "Golden",
     "Hold",
     "HostState",
+    "Inspect",
     "JobFailed",
     "Leg",
     "MeasureJob",
@@ -56,6 +58,7 @@ __all__ = [
     "Quiet",
     "RefusalCode",
     "Resync",
+    "SignedInventory",
     "SlotState",
     "State",
     "Verdict",
@@ -181,6 +184,8 @@ Message = (
     | Csr
     | Cert
     | Contribution
+    | SignedInventory
+    | Inspect
 )
 
 KINDS: dict[str, type[Message]] = {
@@ -203,5 +208,7 @@ KINDS: dict[str, type[Message]] = {
         Csr,
         Cert,
         Contribution,
+        SignedInventory,
+        Inspect,
     )
 }

@@ -25,8 +25,26 @@ VERSION_LEVEL = "v1"
 Direction = Literal["up", "dn", "host"]
 
 # family -> how many levels may follow it
-_UP_TAILS = {"state": 0, "facts": 0, "event": 1, "result": 1, "blob": 0, "csr": 0, "head": 1}
-_DN_TAILS = {"wish": 1, "job": 1, "ack": 1, "blob": 2, "refuse": 1, "resync": 0, "cert": 0}
+_UP_TAILS = {
+    "state": 0,
+    "facts": 0,
+    "event": 1,
+    "result": 1,
+    "blob": 0,
+    "csr": 0,
+    "head": 1,
+    "inventory": 0,
+}
+_DN_TAILS = {
+    "wish": 1,
+    "job": 1,
+    "ack": 1,
+    "blob": 2,
+    "refuse": 1,
+    "resync": 0,
+    "cert": 0,
+    "inspect": 0,
+}
 _TAILS = {"up": _UP_TAILS, "dn": _DN_TAILS}
 
 
@@ -85,6 +103,10 @@ class Topics:
         """What a device has learnt for a slot and handed out (retained)."""
         return self._up(device, "head", check_name(slot, "slot"))
 
+    def inventory(self, device: str) -> str:
+        """What a device runs, signed (retained)."""
+        return self._up(device, "inventory")
+
     def wish(self, device: str, slot: str) -> str:
         """Desired state of one slot (retained)."""
         return self._dn(device, "wish", check_name(slot, "slot"))
@@ -109,6 +131,10 @@ class Topics:
     def resync(self, device: str) -> str:
         """The host asks for state, facts and unacknowledged results again."""
         return self._dn(device, "resync")
+
+    def inspect(self, device: str) -> str:
+        """A device is asked for a new signed inventory."""
+        return self._dn(device, "inspect")
 
     def csr(self, device: str) -> str:
         """A device asks for a new certificate."""

@@ -116,7 +116,10 @@ class Board:
         self.authority = authority(folder)
         self.files = self.authority.issue("pi4-1", begins_days, ends_days)
         self.used: list[ssl.SSLContext] = []
-        self.renewal = Renewal(self.files, "pi4-1", (sys.executable,), self.used.append)
+        self.asked: list[str] = []
+        self.renewal = Renewal(
+            self.files, "pi4-1", (sys.executable,), self.used.append, self.asked.append
+        )
 
     @property
     def certificate(self) -> bytes:
@@ -132,7 +135,9 @@ class Board:
             value = task()
         except StoreError as caught:
             error = caught
-        return self.renewal.finished(value, error, now_s)
+        self.asked.clear()
+        self.renewal.finished(value, error, now_s)
+        return self.asked[0] if self.asked else None
 
     def newer(self, ends_days: float, name: str = "pi4-1") -> str:
         """Another certificate for the same key, unless it is for another name."""
@@ -196,13 +201,16 @@ def test_what_is_no_better_replaces_nothing(tmp_path: Path) -> None:
 
 def test_a_failing_look_is_told_and_tried_again(tmp_path: Path) -> None:
     files = authority(tmp_path / "a").issue("pi4-1")
-    renewal = Renewal(files, "pi4-1", (str(tmp_path / "no python"),), lambda _: None)
+    asked: list[str] = []
+    argv = (str(tmp_path / "no python"),)
+    renewal = Renewal(files, "pi4-1", argv, lambda _: None, asked.append)
     task = renewal.next_task(0.0)
     assert task is not None
     with pytest.raises(StoreError, match="expected a child") as failed:
         task()
-    assert renewal.finished(None, failed.value, 0.0) is None
+    renewal.finished(None, failed.value, 0.0)
     assert "expected a child" in str(renewal.trouble)
     assert renewal.next_task(ASK_AGAIN_S) is not None
-    assert renewal.finished(Looked(Lifetime(0.0, 9e9), None), None, 0.0) is None
+    renewal.finished(Looked(Lifetime(0.0, 9e9), None), None, 0.0)
     assert renewal.trouble is None
+    assert not asked

@@ -4,6 +4,7 @@ Skipped where mosquitto or a runtime is not installed.
 """
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from edgenas.fleet.audit_log import reading
 from edgenas.fleet.clock import SystemClock
 from edgenas.fleet.enrolment import Mode
 from edgenas.fleet.enrolment_desk import EnrolmentDesk, Terms
@@ -24,13 +26,16 @@ from edgenas.fleet.enrolment_server import EnrolmentServer
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.jobs import MeasureSpec
 from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.keys import ensure_keys, load_signing_key
+from edgenas.fleet.releases import ReleaseSpec, build_release, sign_release
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.site.access import SiteAccess
 from edgenas.site.authority import certificate_sha256, now_utc
-from firmware_bridge.bench.stub import STUB_MODEL
+from firmware_bridge.bench.stub import STUB_INPUT, STUB_MODEL
 from firmware_bridge.enroll_settings import read_environment
 from firmware_bridge.wire.enrolment import Token
 from firmware_bridge.wire.mqtt import MqttLink
+from firmware_bridge.wire.release import Role, Target
 from tests.edgenas.fleet.conftest import outcome_of
 from tests.edgenas.site.sites import NEEDS_MOSQUITTO, WAIT_S, Site, connack, eventually
 from tests.firmware_bridge.wire.brokers import PROJECT
@@ -67,6 +72,7 @@ class Yard:
         cleanup.callback(self.site.stop)
         self.site.start()
         self.database = self.site.folder.path / "fleet.sqlite"
+        self.keys = ensure_keys(folder / "keys")
 
     def host_command(self, *words: str) -> str:
         command = [sys.executable, "-m", "edgenas.cli.main", *words]
@@ -97,6 +103,33 @@ class Yard:
             process.send_signal(signal.SIGINT)
         process.communicate(timeout=WAIT_S)
 
+    def verified(self) -> tuple[str, list[str], dict[str, str]]:
+        """Verdict, flaws and slots of the one device, by `edgenas fleet verify`."""
+        command = [sys.executable, "-m", "edgenas.cli.main", "fleet", "verify", "--json"]
+        command += ["--tls", str(self.site.folder.path)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=WAIT_S, check=False, cwd=PROJECT
+        )
+        (row,) = json.loads(done.stdout or "[]") or pytest.fail(done.stderr)
+        assert done.returncode == (row["verdict"] != "proven")
+        return row["verdict"], row["flaws"], row["slots"]
+
+    def ship(self, host: FleetHost, name: str) -> str:
+        """Bring the stub of a model to a device; returns the bundle that it then runs."""
+        contents: dict[Role, bytes] = {
+            "model": STUB_MODEL,
+            "probe_input": STUB_INPUT,
+            "probe_output": STUB_INPUT,
+        }
+        files = {role: host.shelf.add_bytes(content) for role, content in contents.items()}
+        spec = ReleaseSpec(fleet=FLEET, target=Target("generic"), files=files)
+        manifest = build_release(spec, counter=host.next_release_counter(), now=now_utc())
+        envelope = sign_release(manifest, load_signing_key(self.keys.signing))
+        outcome = host.wait_deployment(host.offer(name, "main", envelope), WAIT_S)
+        assert outcome is not None
+        assert outcome.outcome == "SUCCEEDED", outcome
+        return manifest.bundle_id()
+
     def enroll(self, token: str, name: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "firmware_bridge.cli", "enroll", "-", "--id", name]
         command += ["--config-dir", str(self.folder / name / "etc")]
@@ -118,6 +151,7 @@ class Yard:
         """The daemon as a service manager would start it: by the settings alone."""
         environment = {**os.environ, **self.settings(name)}
         environment["EDGENAS_MEASURE_LOCK"] = str(self.folder / "measure.lock")
+        environment["EDGENAS_PROBATION_S"] = "0"
         log = (self.folder / f"{name}.log").open("ab")
         with log:
             process = subprocess.Popen(
@@ -154,7 +188,7 @@ def yard(tmp_path: Path) -> Iterator[Yard]:
 
 @pytest.mark.slow
 def test_an_invited_board_measures_over_tls_until_it_is_revoked(yard: Yard) -> None:
-    inviting, token = yard.invite()
+    inviting, token = yard.invite("--verify-key", str(yard.keys.verify[0]))
     done = yard.enroll(token, "board-1")
     assert done.returncode == 0, done.stderr
     second = yard.enroll(token, "board-2")
@@ -177,12 +211,29 @@ def test_an_invited_board_measures_over_tls_until_it_is_revoked(yard: Yard) -> N
     outcome = outcome_of(host)
     assert outcome.measurement is not None, outcome.failure
 
+    check_what_it_runs(yard, host)
     said = yard.host_command("fleet", "revoke", "board-1", "--why", "lost")
     assert "the broker that runs here reads that now" in said
     certificate = Path(settings["EDGENAS_TLS_CERT"])
     eventually(lambda: not accepted(yard, certificate, key))
     host.submit("board-1", MeasureSpec(label="again", model=model, level="quick"))
     assert host.next_outcome(1.0) is None
+
+
+def check_what_it_runs(yard: Yard, host: FleetHost) -> None:
+    """The board signs what it runs, also after somebody has changed the bytes behind its link."""
+    assert yard.verified() == ("proven", [], {})
+    bundle = yard.ship(host, "board-1")
+    assert yard.verified() == ("proven", [], {"main": bundle})
+    model = yard.folder / "board-1/state/bundles" / bundle / "model.tflite"
+    content = model.read_bytes()
+    model.unlink()
+    model.write_bytes(content[:-1] + b"x")
+    word, flaws, runs = yard.verified()
+    assert (word, runs) == ("disbelieved", {"main": bundle})
+    assert "the bytes of its files" in flaws[0]
+    with reading(yard.database) as audit:
+        assert "device.disbelieved" in [entry.action for entry in audit.entries()]
 
 
 def accepted(yard: Yard, certificate: Path, key: Path) -> bool:

@@ -17,6 +17,7 @@ from firmware_bridge.wire.messages import (
     Golden,
     Hold,
     HostState,
+    Inspect,
     JobFailed,
     Leg,
     MeasureJob,
@@ -24,6 +25,7 @@ from firmware_bridge.wire.messages import (
     Message,
     Quiet,
     Resync,
+    SignedInventory,
     SlotState,
     State,
     Wish,
@@ -123,6 +125,15 @@ MESSAGES: tuple[Message, ...] = (
     BlobRefused(code="WAIT", wait_ms=2000),
     Csr(pem="-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"),
     Cert(pem="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+    SignedInventory(
+        envelope={
+            "payload": "e30=",
+            "payload_type": "application/vnd.edgenas.inventory.v1+json",
+            "signatures": [{"keyid": "1a" * 32, "sig": "MAA="}],
+        },
+        certificate="-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ),
+    Inspect(nonce="5c" * 16),
     Contribution(
         model="1a" * 32,
         learner="7e" * 16,

@@ -79,6 +79,8 @@ EVERY_TOPIC = [
     (TOPICS.resync(DEVICE), Address("dn", DEVICE, "resync")),
     (TOPICS.csr(DEVICE), Address("up", DEVICE, "csr")),
     (TOPICS.cert(DEVICE), Address("dn", DEVICE, "cert")),
+    (TOPICS.inventory(DEVICE), Address("up", DEVICE, "inventory")),
+    (TOPICS.inspect(DEVICE), Address("dn", DEVICE, "inspect")),
     (TOPICS.host_state(), Address("host", "", "state")),
 ]
 
