@@ -6,7 +6,6 @@ devices to whoever makes the plan.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgenas.rollout.errors import PlanError
 from edgenas.rollout.plan import CANARY_GATE, LATER_GATE, Gate, Pace
 from edgenas.rollout.waves import DEFAULT_RULES, WaveRule
 from edgenas.rollout.windows import DAYS, Window, parse_window
+from edgenas.toml_file import TomlFileError, read_toml
 
 MAX_BYTES = 1 << 20
 _OFF = {"off", "all"}  # `perf_min = "all"` reads better than "off"
@@ -78,17 +78,19 @@ def read_recipe(path: Path | None) -> Recipe:
     if path is None:
         return Recipe()
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise PlanError(f"{path}: expected at most {MAX_BYTES} B")
-        body = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise PlanError(f"expected a plan file (TOML) at {path}, got {error}") from error
-    try:
+        body = read_toml(
+            path,
+            example="percent = 25",
+            advice="docs/rollout.md shows one, and without --plan there is a default",
+            cap_bytes=MAX_BYTES,
+        )
         return parse_recipe(body)
-    except PlanError as error:
-        raise PlanError(f"{path}: {error}") from error
+    except (PlanError, TomlFileError) as error:
+        raise PlanError(f"plan file {path}: {error}") from error
     except TypeError as error:
-        raise PlanError(f"{path}: expected a value of the right type, got {error}") from error
+        raise PlanError(
+            f"plan file {path}: expected a value of the right type, got {error}"
+        ) from error
 
 
 def parse_recipe(body: Mapping[str, Any]) -> Recipe:

@@ -178,7 +178,7 @@ def test_a_plan_file(tmp_path: Path) -> None:
         ("[pace]\nmax_in_flight = 'many'", "right type"),
         ("[[window]]\ntime = 'noon'", "22:00-04:30"),
         ("continuous_days = 0", "more than 0"),
-        ("note = ", "expected a plan file"),
+        ("note = ", "expected TOML such as `percent = 25`"),
     ],
 )
 def test_plan_files_that_are_wrong_say_where(tmp_path: Path, text: str, says: str) -> None:
