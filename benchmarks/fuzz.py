@@ -164,8 +164,8 @@ class Children:
         if ended and not new:  # it broke without leaving a file: its last words stand for one
             words = " ".join(told.replace(f"{ROOT}/", "").split()[-40:])
             new = [f"{name}: ended with {ended}: {words}"]
-        counts = (_last(pattern, told) for pattern in (_LASTED, _EXECUTED, _COVERED))
-        return Row(name, *counts, tuple(new))
+        lasted_s, executions = _last(_LASTED, told), _last(_EXECUTED, told)
+        return Row(name, lasted_s, executions, _last(_COVERED, told), tuple(new))
 
     def _run(self, name: str) -> tuple[str, int]:
         """What the child has said, and how it ended."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from device_profiles.errors import ProfileError
 from device_profiles.reader import load_profile
@@ -32,9 +33,15 @@ zone = "Europe/Berlin"
 name = "all"
 pick = "pi4"
 profile = "raspberry-pi-4"
+[[group]]
+name = "kiosks"
+pick = "pi4"
+devices = ["tag:kiosk memory>=1GiB", "dev-1"]
 [[wave]]
 canaries = ["dev-1"]
 perf_min = "all"
+[[wave]]
+devices = "tag:berlin"
 [[wave]]
 percent = 100
 groups = ["all"]
@@ -71,7 +78,8 @@ def _recipe(data: bytes) -> None:
     """A recipe file, and the recipe that it makes."""
     try:
         values = read_recipe_file(in_file(data, "recipe.toml"))
-        recipe = replace(Recipe(), **{name: _frozen(value) for name, value in values.items()})
+        given: dict[str, Any] = {name: _frozen(value) for name, value in values.items()}
+        recipe = replace(Recipe(), **given)
     except RecipeError:
         return
     again = read_recipe_file(in_file(recipe_toml(recipe).encode(), "recipe.toml"))
