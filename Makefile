@@ -4,6 +4,9 @@ PYTEST_FLAGS ?=
 # Processes that share the files of tests; 0 runs all in one, for a debugger.
 WORKERS ?= 2
 DEVICES_FLAGS ?=
+# Of `make fuzz`: seconds for each parser, and how many parsers at a time, a core each.
+FUZZ_SECONDS ?= 600
+FUZZ_WORKERS ?= 1
 FUZZ_FLAGS ?=
 BIN := .venv/bin
 
@@ -16,7 +19,8 @@ help:
 	@echo 'make test-survival  every fault against the real daemon, on every broker that is installed (half an hour)'
 	@echo 'make test-devices  the device suite in environments like those of boards (DEVICES_FLAGS="3.11-tflite-runtime")'
 	@echo 'make test-postgres  everything that is kept in the database, on a PostgreSQL server (PYTEST_FLAGS="-k audit")'
-	@echo 'make fuzz    ten minutes of coverage-guided fuzzing for every parser: six hours (FUZZ_FLAGS="--seconds 30")'
+	@echo 'make fuzz    ten minutes of coverage-guided fuzzing for every parser: eight hours of a core, goes on where it was killed'
+	@echo '             (FUZZ_WORKERS=2 parsers at a time, FUZZ_SECONDS=30 for each, FUZZ_FLAGS="--only plan-file --results DIR")'
 	@echo 'make lint    ruff, formatting included'
 	@echo 'make types   mypy, strict'
 	@echo 'make unit    pytest (PYTEST_FLAGS="-k wire", WORKERS=0 for a debugger)'
@@ -52,9 +56,9 @@ test-devices: venv
 test-postgres: venv
 	@sh scripts/test-postgres.sh $(PYTEST_FLAGS)
 
-# Hours: every parser of what comes from outside, by atheris in an environment of its own.
+# Hours: every parser of what comes from outside, by atheris in an environment of its own. Killed, it goes on with the same command.
 fuzz: venv
-	@sh scripts/fuzz.sh $(FUZZ_FLAGS)
+	@sh scripts/fuzz.sh --seconds $(FUZZ_SECONDS) --workers $(FUZZ_WORKERS) $(FUZZ_FLAGS)
 
 lint: venv
 	$(BIN)/ruff format --check .

@@ -1,34 +1,56 @@
 """Every parser of what comes from outside, under coverage-guided fuzzing: executions and finds.
 
-    make fuzz [FUZZ_FLAGS="--seconds 30 --only plan-file"]
+    make fuzz [FUZZ_SECONDS=30] [FUZZ_WORKERS=2] [FUZZ_FLAGS="--only plan-file"]
 
-One child process a target, one after the other, by a Python that has atheris; the corpus stays in
-the work folder, so that a later run goes on from it. A child that ends with an exception, hangs for
-20 s or takes more than 1 GiB is a find: its input is kept, and named at the end.
+One child process a parser, `--workers` at a time, by a Python that has atheris. What a parser came
+to is kept as soon as its time is over: killed at any moment, the same command goes on and loses the
+parsers under way. Another time, or another line of the code that is fuzzed, begins anew; the
+corpus stays, so that no run begins from nothing. A child that ends with an exception, hangs for
+20 s or takes more than 1 GiB is a find: its input is kept, named at the end, and the parser is run
+again by the next command.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from benchmarks.kept import Kept
 from benchmarks.record import RESULTS, ROOT, Figure, write_result
 from tests.fuzz.targets import TARGETS
+from tests.import_graph import imports_in, modules, reached_from
 
 SECONDS = 600
 SEED = 1
 START_S = 300  # a child imports and replays its corpus before the clock runs
+FUZZERS = ROOT / "tests" / "fuzz"
 _EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
 _COVERED = re.compile(r"cov: (\d+)")
+_LASTED = re.compile(r"Done \d+ runs in (\d+) second")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One target: how long, how many executions, edges covered, and files that broke it."""
+    """One parser.
+
+    Attributes:
+        target: Its name.
+        seconds: How long it was fuzzed; 0 if that was broken off.
+        executions: How many inputs it was given.
+        covered: Edges of Python code that the inputs reached, as atheris counts them.
+        finds: Files that broke it, below the work folder.
+    """
 
     target: str
     seconds: int
@@ -37,46 +59,145 @@ class Row:
     finds: tuple[str, ...]
 
 
+Fuzz = Callable[[str], Row]
+
+
 def main() -> None:
     """Fuzz all, write the result; ends with 1 if anything was found."""
     options = _arguments()
-    rows = [_fuzz(name, options) for name in options.only or TARGETS]
+    kept = Kept(options.work / "rows.jsonl")
+    about = f"{options.seconds} s, seed {SEED}, code {code_digest()[:16]}"
+    names = options.only or list(TARGETS)
+    with tempfile.TemporaryDirectory(prefix="edgenas-fuzz-", dir=_memory()) as scratch:
+        children = Children(options.python, options.work, options.seconds, scratch)
+        rows = fuzz_all(names, children.fuzz, kept, about, options.workers)
     finds = [find for row in rows for find in row.finds]
-    figures = [
-        Figure("uncaught exceptions, hangs and floods", len(finds), "", 0, "<="),
-        Figure("shortest time of a parser", min(row.seconds for row in rows), "s", SECONDS, ">="),
-        Figure("parsers", len(rows), "", len(TARGETS), ">="),
-        Figure("fewest executions of a parser", min(r.executions for r in rows), "", 1e4, ">="),
-    ]
     raw = {"executions": sum(row.executions for row in rows), "rows": [asdict(r) for r in rows]}
-    write_result("fuzz", figures, {"libfuzzer": SEED}, raw, options.results)
+    write_result("fuzz", figures_of(rows), {"libfuzzer": SEED}, raw, options.results)
     for find in finds:
-        print(f"found: {find}")
+        print(f"found, below {options.work}: {find}")
     sys.exit(1 if finds else 0)
 
 
-def _fuzz(name: str, options: argparse.Namespace) -> Row:
-    corpus = options.work / "corpus" / name
-    finds_in = corpus.parent / "finds"
-    known = set(finds_in.glob(f"{name}-*"))
-    command = [
-        str(options.python), "-m", "tests.fuzz.run_one", name, str(corpus),
-        str(options.seconds), str(SEED),
-    ]  # fmt: skip
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, check=False,
-            timeout=options.seconds + START_S,
-        )  # fmt: skip
-        told, ended = done.stderr.decode("utf-8", "replace"), done.returncode
-    except subprocess.TimeoutExpired as hung:
-        told, ended = (hung.stderr or b"").decode("utf-8", "replace"), 1
-    new = sorted(str(path) for path in set(finds_in.glob(f"{name}-*")) - known)
-    if ended and not new:  # it broke without leaving a file: its last words stand for one
-        new = [f"{name}: ended with {ended}: {' '.join(told.split()[-40:])}"]
-    row = Row(name, options.seconds, _last(_EXECUTED, told), _last(_COVERED, told), tuple(new))
-    print(f"{name}: {row.executions} executions, {row.covered} edges, {len(new)} finds", flush=True)
-    return row
+def figures_of(rows: Sequence[Row]) -> list[Figure]:
+    """What the rows come to."""
+    finds, executions = sum(len(row.finds) for row in rows), [row.executions for row in rows]
+    covered = [row.covered for row in rows]
+    return [
+        Figure("parsers", len(rows), "", len(TARGETS), ">="),
+        Figure("uncaught exceptions, hangs and floods", finds, "", 0, "<="),
+        Figure("shortest time of a parser", min(row.seconds for row in rows), "s", SECONDS, ">="),
+        Figure("fewest executions of a parser", min(executions), "", 1e4, ">="),
+        Figure("executions, all parsers (informational)", sum(executions), "", 0, ">="),
+        Figure("edges reached, all parsers (informational)", sum(covered), "", 0, ">="),
+    ]
+
+
+def fuzz_all(names: Sequence[str], fuzz: Fuzz, kept: Kept, about: str, workers: int) -> list[Row]:
+    """A row for each parser, in the order of the names.
+
+    Args:
+        names: The parsers.
+        fuzz: Fuzzes one; called by `workers` threads.
+        kept: Rows of earlier runs; a row without a find is kept as soon as it is there.
+        about: What a row holds for, beside its parser.
+        workers: How many parsers at a time.
+    """
+    found = {name: kept.find(f"{name}: {about}") for name in names}
+    rows = {name: _row(body) for name, body in found.items() if body is not None}
+    if rows:
+        print(f"kept from before: {len(rows)} of {len(names)} parsers", flush=True)
+    with ThreadPoolExecutor(workers) as pool:
+        under_way = [pool.submit(fuzz, name) for name in names if name not in rows]
+        try:
+            for done in as_completed(under_way):
+                row = done.result()
+                rows[row.target] = row
+                if not row.finds:
+                    kept.row(f"{row.target}: {about}", partial(asdict, row))
+                _tell(row, len(rows), len(names))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [rows[name] for name in names]
+
+
+def code_digest() -> str:
+    """Digest of the sources that the targets can reach, and of the targets."""
+    known = modules()
+    targets = sorted(FUZZERS.glob("*.py"))
+    start = {
+        found.target
+        for path in targets
+        for found in imports_in(path.read_text("utf-8"), "tests.fuzz", True, set(known))
+    }
+    reached = sorted(str(known[name]) for name in reached_from(start) if name in known)
+    whole = hashlib.sha256()
+    for path in (*map(str, targets), *reached):
+        whole.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class Children:
+    """Runs one parser in a process of its own.
+
+    Attributes:
+        python: A Python that has atheris.
+        work: Folder of corpus and finds.
+        seconds: How long.
+        scratch: Folder for files that parsers read.
+    """
+
+    python: Path
+    work: Path
+    seconds: int
+    scratch: str
+
+    def fuzz(self, name: str) -> Row:
+        """Fuzz one parser."""
+        finds_in = self.work / "corpus" / "finds"
+        known = set(finds_in.glob(f"{name}-*"))
+        told, ended = self._run(name)
+        files = sorted(set(finds_in.glob(f"{name}-*")) - known)
+        new = [str(path.relative_to(self.work)) for path in files]
+        if ended and not new:  # it broke without leaving a file: its last words stand for one
+            words = " ".join(told.replace(f"{ROOT}/", "").split()[-40:])
+            new = [f"{name}: ended with {ended}: {words}"]
+        lasted_s, executions = _last(_LASTED, told), _last(_EXECUTED, told)
+        return Row(name, lasted_s, executions, _last(_COVERED, told), tuple(new))
+
+    def _run(self, name: str) -> tuple[str, int]:
+        """What the child has said, and how it ended."""
+        command = [
+            str(self.python), "-m", "tests.fuzz.run_one", name, str(self.work / "corpus" / name),
+            str(self.seconds), str(SEED),
+        ]  # fmt: skip
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, capture_output=True, check=False,
+                timeout=self.seconds + START_S, env={**os.environ, "TMPDIR": self.scratch},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as hung:
+            return (hung.stderr or b"").decode("utf-8", "replace"), 1
+        return done.stderr.decode("utf-8", "replace"), done.returncode
+
+
+def _tell(row: Row, count: int, total: int) -> None:
+    print(
+        f"{count}/{total} {row.target}: {row.seconds} s, {row.executions} executions, "
+        f"{row.covered} edges, {len(row.finds)} finds",
+        flush=True,
+    )
+
+
+def _row(body: dict[str, Any]) -> Row:
+    return Row(**{**body, "finds": tuple(body["finds"])})
+
+
+def _memory() -> str | None:
+    """A folder that is no disk, where there is one: some parsers read a file each time."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _last(pattern: re.Pattern[str], text: str) -> int:
@@ -89,15 +210,25 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--python", type=Path, required=True, help="a Python that has atheris")
-    parser.add_argument("--seconds", type=int, default=SECONDS, help="for each parser (600)")
+    parser.add_argument("--seconds", type=_positive, default=SECONDS, help="for each parser (600)")
     parser.add_argument(
-        "--only", action="append", choices=sorted(TARGETS), help="this parser; repeatable"
+        "--workers", type=_positive, default=1, help="parsers at a time, a core each (1)"
     )
     parser.add_argument(
-        "--work", type=Path, default=ROOT / "build" / "fuzz", help="corpus and finds stay here"
+        "--only", action="append", choices=sorted(TARGETS), metavar="PARSER",
+        help=f"this parser; repeatable: {', '.join(TARGETS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--work", type=Path, default=ROOT / "build" / "fuzz", help="rows, corpus, finds stay here"
     )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     return parser.parse_args()
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, got {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

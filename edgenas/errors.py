@@ -5,6 +5,7 @@ goes wrong on a device or in a candidate is not an exception but a value with a 
 `JobFailed`, an outcome). Every text says what was expected, what came and what to do.
 
     EdgenasError
+    |-- toml_file.TomlFileError      a file of TOML that cannot be read; its readers say which file
     |-- space.ArchError                an architecture or a choice that is not in its space
     |-- broker.*                       a local broker that cannot be started
     |-- site.SiteError                an authority, a broker's folder or mosquitto itself

@@ -8,11 +8,12 @@ nine megabytes. Leaves asking for certificates to `enroll_online` and `agent.ren
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timezone
 from pathlib import Path
@@ -99,26 +100,16 @@ def check_certificate(certificate: bytes, authority: bytes, key_path: Path, name
     Raises:
         StoreError: It is not; says what is wrong.
     """
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    found, signer = _load_certificate(certificate), _load_certificate(authority)
-    names = [str(each.value) for each in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if names != [name]:
-        raise StoreError(f"expected a certificate for {name}, got one for {', '.join(names)}")
-    if _spki(found.public_key()) != _spki(_load_key(key_path).public_key()):
-        raise StoreError("expected a certificate for the key of this board, got one for another")
-    public, digest = signer.public_key(), found.signature_hash_algorithm
-    try:
-        assert isinstance(public, ec.EllipticCurvePublicKey)
-        assert digest is not None
-        public.verify(found.signature, found.tbs_certificate_bytes, ec.ECDSA(digest))
-    except (InvalidSignature, AssertionError) as error:
-        raise StoreError("expected a certificate that the authority has signed, it has not") from (
-            error
-        )
-    return _lifetime(found)
+    with _sound():
+        found, signer = _load_certificate(certificate), _load_certificate(authority)
+        names = _common_names(found)
+        if names != [name]:
+            raise StoreError(f"expected a certificate for {name}, got one for {', '.join(names)}")
+        if _spki(found.public_key()) != _spki(_load_key(key_path).public_key()):
+            raise StoreError("expected a certificate for this board's key, got one for another")
+        if not _has_signed(signer, found):
+            raise StoreError("expected a certificate that the authority has signed, it has not")
+        return _lifetime(found)
 
 
 class Signer:
@@ -160,7 +151,8 @@ def lifetime_of(path: Path) -> Lifetime:
     Raises:
         StoreError: It cannot be read.
     """
-    return _lifetime(_load_certificate(_read(path)))
+    with _sound():
+        return _lifetime(_load_certificate(_read(path)))
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -202,13 +194,43 @@ def _load_key(path: Path) -> EllipticCurvePrivateKey:
     return key
 
 
+@contextlib.contextmanager
+def _sound() -> Iterator[None]:
+    """What is no certificate is refused as one; some of it shows only when a part is asked for."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.x509 import InvalidVersion
+
+    try:
+        yield
+    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidVersion) as error:
+        raise StoreError(f"expected a certificate (PEM), got: {error}") from error
+
+
 def _load_certificate(pem: bytes) -> x509.Certificate:
     from cryptography import x509
 
+    return x509.load_pem_x509_certificate(pem)
+
+
+def _common_names(certificate: x509.Certificate) -> list[str]:
+    from cryptography.x509.oid import NameOID
+
+    found = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return [str(each.value) for each in found]
+
+
+def _has_signed(signer: x509.Certificate, signed: x509.Certificate) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    public, digest = signer.public_key(), signed.signature_hash_algorithm
+    if not isinstance(public, ec.EllipticCurvePublicKey) or digest is None:
+        return False
     try:
-        return x509.load_pem_x509_certificate(pem)
-    except ValueError as error:
-        raise StoreError(f"expected a certificate (PEM), got: {error}") from error
+        public.verify(signed.signature, signed.tbs_certificate_bytes, ec.ECDSA(digest))
+    except InvalidSignature:
+        return False
+    return True
 
 
 def _lifetime(certificate: x509.Certificate) -> Lifetime:

@@ -20,12 +20,15 @@ ARROWS: dict[str, set[str]] = {
     "device_profiles": set(),
     "edgenas": set(),
     "edgenas.errors": set(),
-    "edgenas.space": {"edgenas.errors"},
+    "edgenas.toml_file": {"edgenas.errors"},
+    "edgenas.space": {"edgenas.errors", "edgenas.toml_file"},
     "edgenas.broker": {"edgenas.errors"},
     "edgenas.site": {"edgenas.errors", "firmware_bridge.wire"},
     "edgenas.data": {"edgenas.errors"},
     "edgenas.model": {"edgenas.errors", "edgenas.space"},
-    "edgenas.train": {"edgenas.errors", "edgenas.space", "edgenas.model"},
+    "edgenas.train": {
+        *("edgenas.errors", "edgenas.toml_file", "edgenas.space", "edgenas.model"),
+    },
     "edgenas.export": {
         *("edgenas.errors", "edgenas.space", "edgenas.model"),
         "firmware_bridge.runtimes",
@@ -39,7 +42,9 @@ ARROWS: dict[str, set[str]] = {
         *("edgenas.errors", "edgenas.database", "edgenas.site"),
         *("firmware_bridge.wire", "device_profiles"),
     },
-    "edgenas.rollout": {"edgenas.errors", "edgenas.fleet", "firmware_bridge.wire"},
+    "edgenas.rollout": {
+        *("edgenas.errors", "edgenas.toml_file", "edgenas.fleet", "firmware_bridge.wire"),
+    },
     "edgenas.report": {"edgenas.errors", "edgenas.space"},
     "edgenas.campaign": {
         *("edgenas.errors", "edgenas.space", "edgenas.model", "edgenas.train", "edgenas.export"),

@@ -27,9 +27,11 @@ from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys, load_signing_key
 from edgenas.fleet.profiles import UNKNOWN, Profiles, profile_of, released_as
 from edgenas.rollout.host_desk import runtime_of
+from edgenas.rollout.membership import placing
 from edgenas.rollout.plan import LeftOut, Plan
 from edgenas.rollout.plan_file import GroupRule, Recipe
 from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
+from edgenas.rollout.selecting import Known, groups_picked, waves_picked
 from edgenas.rollout.store import RolloutStore, load
 from firmware_bridge.wire.release import ReleaseManifest
 from firmware_bridge.wire.values import new_id
@@ -68,7 +70,9 @@ def plan_rollout(
     _check_picks(rules, picked)
     key = load_signing_key(ensure_keys(bench.run.keys).signing)
     formats = {rule.name: by_setup[rule.pick].file_format for rule in rules}
-    choices, left_out = choose(host.devices(), rules, profiles, key.key_id, formats)
+    known = Known(host.devices(), host.labels(), profiles)
+    selections = groups_picked({rule.name: rule.who for rule in rules}, known)
+    choices, left_out = choose(known, rules, key.key_id, formats)
     assigned: list[Assigned] = []
     peaks, names = known_peaks(store), parcel_names(choices)
     for choice in choices:
@@ -79,6 +83,8 @@ def plan_rollout(
             left_out.append(found)
     wanted = {(choice.rule.name, choice.profile): choice for choice in choices}
     used = {device.group for device in assigned}
+    part = {device.device_id for device in assigned}
+    waves, for_waves = waves_picked(recipe.waves, known, part)
     draft = Draft(
         rollout_id=new_id(),
         fleet=host.fleet,
@@ -91,9 +97,11 @@ def plan_rollout(
         ],
         assigned=assigned,
         left_out=left_out,
+        selections=(*selections, *for_waves),
+        saved_groups=known.labels.groups,
         now=datetime.now(UTC),
     )
-    plan = make_plan(draft, recipe, key)
+    plan = make_plan(draft, replace(recipe, waves=waves), key)
     store.add(plan)
     return plan
 
@@ -124,34 +132,32 @@ def parcel_names(choices: Sequence[Choice]) -> dict[tuple[str, str], str]:
 
 
 def choose(
-    views: Sequence[DeviceView],
+    known: Known,
     rules: Sequence[GroupRule],
-    profiles: Profiles,
     keyid: str,
     formats: Mapping[str, str],
 ) -> tuple[list[Choice], list[LeftOut]]:
     """Whose pick each device gets, or why it gets none.
 
     Args:
-        views: The devices.
-        rules: Groups; one that names a device goes before one that names its profile.
-        profiles: The board profiles.
+        known: The fleet.
+        rules: Groups; which of them goes before which, `placing` says.
         keyid: Key that releases are signed with.
         formats: Group to the file format of its pick.
     """
     chosen: list[Choice] = []
     left: list[LeftOut] = []
-    for view in views:
-        named = [rule for rule in rules if rule.devices and view.device_id in rule.devices]
-        profile = profile_of(view, profiles)
-        found = named or [rule for rule in rules if rule.profile in (profile, released_as(view))]
-        why = _why_not(view, found, profile, keyid, formats)
+    place = placing({rule.name: rule.who for rule in rules}, known.labels, known.profiles)
+    by_name = {rule.name: rule for rule in rules}
+    for view in known.views:
+        found = [by_name[name] for name in place(view)]
+        why = _why_not(view, found, profile_of(view, known.profiles), keyid, formats)
         if why is None:
             chosen.append(Choice(found[0], view, released_as(view)))
         else:
             left.append(LeftOut(device_id=view.device_id, why=why))
-    known = {view.device_id for view in views}
-    absent = sorted({d for rule in rules for d in rule.devices or () if d not in known})
+    seen = {view.device_id for view in known.views}
+    absent = sorted({device for rule in rules for device in rule.who.ids if device not in seen})
     left += [LeftOut(device_id=device, why="never seen") for device in absent]
     return chosen, left
 
@@ -247,6 +253,7 @@ def _parcel(
         trial=trial_of(setup),
         tolerance_lsb=max(golden_lsb(bench.study, setup.device_id, arch), MIN_TOLERANCE_LSB),
         label=arch.id,
+        who=choice.rule.who,
     )
 
 

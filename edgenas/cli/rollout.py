@@ -81,6 +81,7 @@ def _add_start(below: Subparsers) -> None:
     )
     _add_which(parser)
     add_broker(parser, required=True)
+    add_profiles(parser)
     parser.add_argument(
         "--leave-when-paused", action="store_true", help=f"end with code {PAUSED_CODE} instead"
     )
@@ -142,6 +143,7 @@ def _plan(args: argparse.Namespace) -> int:
     from edgenas.rollout.plan_file import read_recipe
     from edgenas.rollout.state import fresh
     from edgenas.rollout.summary import summary
+    from firmware_bridge.wire.shape import plain
 
     folder, recipe = RunDir(args.folder), read_recipe(args.recipe)
     setups, _ = read_setups(folder)
@@ -156,9 +158,10 @@ def _plan(args: argparse.Namespace) -> int:
         online = {view.device_id for view in host.devices() if view.online}
     body = summary(fresh(plan), 0)
     if args.json:
-        print(json.dumps({**body, "online_now": sorted(online & _ids(body))}, indent=1))
+        more = {"online_now": sorted(online & _ids(body)), "selections": plain(plan.selections)}
+        print(json.dumps({**body, **more}, indent=1))
         return 0
-    Console().print(plan_view(body, online))
+    Console().print(plan_view(body, online, plan.selections))
     print(f"start it with: edgenas rollout start {args.folder} {plan.rollout_id[:8]} --broker URL")
     return 0
 
@@ -173,6 +176,7 @@ def _start(args: argparse.Namespace) -> int:
     from edgenas.cli.rollout_view import Screen
     from edgenas.fleet.clock import SystemClock
     from edgenas.fleet.journal import this_person
+    from edgenas.fleet.profiles import known_profiles
     from edgenas.rollout.asking import begin, find
     from edgenas.rollout.conductor import Conductor
     from edgenas.rollout.host_desk import HostDesk
@@ -187,7 +191,8 @@ def _start(args: argparse.Namespace) -> int:
         state = load(store, rollout_id)
         if not is_over(state) and state.status != "ABORTED":
             state = begin(store, rollout_id, this_person(), clock.wall_ms())
-        conductor = Conductor(store, HostDesk(host), clock)
+        desk = HostDesk(host, known_profiles(*args.profile_dirs))
+        conductor = Conductor(store, desk, clock)
         with Screen() as screen:
 
             def seen(now: RolloutState, happened: list[Event]) -> bool:

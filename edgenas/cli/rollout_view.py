@@ -14,16 +14,20 @@ from rich.table import Table
 from rich.text import Text
 
 from edgenas.rollout.events import Event
+from edgenas.rollout.plan import Selection
 from edgenas.rollout.state import RolloutState
 from edgenas.rollout.store import Record
 from edgenas.rollout.summary import is_over, summary, told
 
 NEWEST_LINES = 8
+PICKED_SHOWN = 12
 REDRAW_S = 0.2
 Body = Mapping[str, Any]
 
 
-def plan_view(body: Body, online: Collection[str]) -> RenderableType:
+def plan_view(
+    body: Body, online: Collection[str], selections: Sequence[Selection] = ()
+) -> RenderableType:
     """A plan before anything happens: who gets what, in which wave, behind which gate."""
     there = sum(device["id"] in online for device in body["devices"])
     title = (
@@ -31,7 +35,12 @@ def plan_view(body: Body, online: Collection[str]) -> RenderableType:
         f"{there} online, {len(body['left_out'])} left out"
     )
     return Group(
-        Text(title), _groups(body), _gates(body), _planned_devices(body, online), *_left(body)
+        Text(title),
+        _groups(body),
+        *([_selections(selections)] if selections else []),
+        _gates(body),
+        _planned_devices(body, online),
+        *_left(body),
     )
 
 
@@ -123,6 +132,16 @@ def _groups(body: Body) -> Table:
             group["bundle"][:12],
             str(group["devices"]),
         )
+    return table
+
+
+def _selections(selections: Sequence[Selection]) -> Table:
+    table = Table("for", "selector", "picks", "devices")
+    for each in selections:
+        shown = ", ".join(each.devices[:PICKED_SHOWN])
+        more = len(each.devices) - PICKED_SHOWN
+        shown += f" and {more} more" if more > 0 else ""
+        _add(table, each.owner, each.selector, str(len(each.devices)), shown)
     return table
 
 

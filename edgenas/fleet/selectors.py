@@ -88,8 +88,17 @@ def select(
     Raises:
         SelectorError: It cannot be read, or names a group that is not there.
     """
-    test = _Reader(labels, profiles).read(text)
+    test = matcher(text, labels, profiles)
     return [view for view in views if test(view)]
+
+
+def matcher(text: str, labels: Labels = NO_LABELS, profiles: Profiles | None = None) -> Test:
+    """The selector as a function that says whether it picks a device; see `select`.
+
+    Raises:
+        SelectorError: It cannot be read, or names a group that is not there.
+    """
+    return _Reader(labels, profiles).read(text)
 
 
 def check_selector(text: str, labels: Labels = NO_LABELS) -> str:

@@ -5,24 +5,36 @@ Leaves wishes, timers and reports to `edgenas.fleet`; only maps between the two.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
-from edgenas.fleet.profiles import released_as
+from edgenas.fleet.profiles import Profiles, released_as
+from edgenas.fleet.selectors import NO_LABELS, Labels
 from edgenas.rollout.driver import Order, Word
 from edgenas.rollout.verbs import Candidate
 from firmware_bridge.wire.messages import Facts, State
 
 OTHER_INCUMBENT = "other_incumbent"
+_LABELS_S = 1.0
 
 
 class HostDesk:
-    """Deployments on the devices of one host."""
+    """Deployments on the devices of one host.
 
-    def __init__(self, host: FleetHost) -> None:
+    Args:
+        host: The host.
+        profiles: Board profiles that facts of newcomers are matched against; None takes the
+            built-in ones.
+    """
+
+    def __init__(self, host: FleetHost, profiles: Profiles | None = None) -> None:
         self._host = host
+        self._profiles = profiles
+        self._labels, self._labels_until_s = NO_LABELS, -math.inf
 
     def offer(self, order: Order) -> str | None:
         """Offer it; a device that runs neither what was expected nor the bundle is left alone."""
@@ -63,14 +75,31 @@ class HostDesk:
         return None if outcome is None else Word(outcome.outcome, outcome.report)
 
     def candidates(self, slot: str) -> Sequence[Candidate]:
+        labels = self._read_labels()
         return [
-            _candidate(view, view.facts, view.state, slot)
+            _candidate(
+                view, view.facts, view.state, slot, labels.of(view.device_id), self._profiles
+            )
             for view in self._host.devices()
             if view.online and view.facts is not None and view.state is not None
         ]
 
+    def _read_labels(self) -> Labels:
+        """The fleet's labels, a second old at most: a busy rollout asks many times a second."""
+        now_s = time.monotonic()
+        if now_s >= self._labels_until_s:
+            self._labels, self._labels_until_s = self._host.labels(), now_s + _LABELS_S
+        return self._labels
 
-def _candidate(view: DeviceView, facts: Facts, state: State, slot: str) -> Candidate:
+
+def _candidate(
+    view: DeviceView,
+    facts: Facts,
+    state: State,
+    slot: str,
+    tags: frozenset[str],
+    profiles: Profiles | None,
+) -> Candidate:
     known = state.slots.get(slot)
     return Candidate(
         device_id=view.device_id,
@@ -78,6 +107,9 @@ def _candidate(view: DeviceView, facts: Facts, state: State, slot: str) -> Candi
         active=None if known is None else known.active,
         keyids=facts.keyids if facts.can_verify else (),
         runtime=runtime_of(view),
+        view=view,
+        tags=tags,
+        profiles=profiles,
     )
 
 

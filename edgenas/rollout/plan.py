@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from edgenas.rollout.errors import PlanError
 from edgenas.rollout.evidence import Bounds
+from edgenas.rollout.membership import Who
 from edgenas.rollout.windows import Window
 from firmware_bridge.wire.values import check_device_id, check_id, check_name
 
@@ -87,6 +88,7 @@ class Group:
         joins: In a continuous rollout, devices of the profile that appear later get it as well.
         label: For people: which network it is.
         runtimes: Names of the runtimes that its devices had; empty if that is not known.
+        who: Whom it means, so that those who appear later find it; None for the whole profile.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Group:
     joins: bool = False
     label: str = ""
     runtimes: tuple[str, ...] = ()
+    who: Who | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,21 @@ class LeftOut:
 
     device_id: str
     why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a selector of the plan file picked when the plan was made.
+
+    Attributes:
+        owner: For which group or wave.
+        selector: Its text.
+        devices: All that it picked, those included that are left out for a reason.
+    """
+
+    owner: str
+    selector: str
+    devices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +201,8 @@ class Plan:
         joins_until_ms: A continuous rollout takes devices in until then (rollout's clock,
             milliseconds since 1970); None for a snapshot.
         note: For people: what it is about.
+        selections: What the selectors of the plan file picked.
+        saved_groups: Saved groups of devices as they were then: name to selector.
     """
 
     rollout_id: str
@@ -197,6 +217,8 @@ class Plan:
     pace: Pace = field(default_factory=Pace)
     joins_until_ms: int | None = None
     note: str = ""
+    selections: tuple[Selection, ...] = ()
+    saved_groups: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_id(self.rollout_id, "rollout id")

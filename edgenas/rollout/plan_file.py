@@ -6,18 +6,21 @@ devices to whoever makes the plan.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from edgenas.rollout.errors import PlanError
+from edgenas.rollout.membership import Who
 from edgenas.rollout.plan import CANARY_GATE, LATER_GATE, Gate, Pace
+from edgenas.rollout.selecting import DevicesRule
 from edgenas.rollout.waves import DEFAULT_RULES, WaveRule
 from edgenas.rollout.windows import DAYS, Window, parse_window
+from edgenas.toml_file import TomlFileError, read_toml
 
 MAX_BYTES = 1 << 20
+_WAYS = ("canaries", "devices", "groups", "percent")
 _OFF = {"off", "all"}  # `perf_min = "all"` reads better than "off"
 _GATE = tuple(each.name for each in fields(Gate))
 _PACE = tuple(each.name for each in fields(Pace) if each.name != "windows")
@@ -31,7 +34,7 @@ class GroupRule:
         name: Name of the group.
         pick: Device of the search whose pick they get.
         profile: Every device of this profile; or
-        devices: these.
+        devices: those that one of these selectors picks; an id picks itself.
         ratio_max: Latency over the incumbent's that is meant to be allowed; signed, if given.
     """
 
@@ -42,8 +45,15 @@ class GroupRule:
     ratio_max: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.profile is None) == (self.devices is None):
-            raise PlanError(f"group {self.name}: expected one of profile and devices")
+        try:
+            _ = self.who
+        except PlanError as error:
+            raise PlanError(f"group {self.name}: {error}") from error
+
+    @property
+    def who(self) -> Who:
+        """Whom it means."""
+        return Who(profile=self.profile, devices=self.devices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +77,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.continuous_days is not None and not self.continuous_days > 0:
             raise PlanError(f"continuous_days: expected more than 0, got {self.continuous_days}")
+        names = [group.name for group in self.groups]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise PlanError(f"group: expected each name once, got {', '.join(twice)} more often")
 
 
 def read_recipe(path: Path | None) -> Recipe:
@@ -78,17 +92,19 @@ def read_recipe(path: Path | None) -> Recipe:
     if path is None:
         return Recipe()
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise PlanError(f"{path}: expected at most {MAX_BYTES} B")
-        body = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise PlanError(f"expected a plan file (TOML) at {path}, got {error}") from error
-    try:
+        body = read_toml(
+            path,
+            example="percent = 25",
+            advice="docs/rollout.md shows one, and without --plan there is a default",
+            cap_bytes=MAX_BYTES,
+        )
         return parse_recipe(body)
-    except PlanError as error:
-        raise PlanError(f"{path}: {error}") from error
+    except (PlanError, TomlFileError) as error:
+        raise PlanError(f"plan file {path}: {error}") from error
     except TypeError as error:
-        raise PlanError(f"{path}: expected a value of the right type, got {error}") from error
+        raise PlanError(
+            f"plan file {path}: expected a value of the right type, got {error}"
+        ) from error
 
 
 def parse_recipe(body: Mapping[str, Any]) -> Recipe:
@@ -127,17 +143,36 @@ def _group(table: Mapping[str, Any]) -> GroupRule:
     for name in ("name", "pick"):
         if not isinstance(table.get(name), str):
             raise PlanError(f"group: expected a {name}, got {table.get(name)!r}")
-    devices = table.get("devices")
-    return GroupRule(**{**table, "devices": None if devices is None else tuple(devices)})
+    given = {**table, "devices": _selectors(table, "devices")}
+    return GroupRule(**given)
 
 
 def _wave(table: Mapping[str, Any]) -> WaveRule:
-    _check_known("wave", table, ("canaries", "groups", "percent", *_GATE))
+    _check_known("wave", table, (*_WAYS, *_GATE))
+    if sum(way in table for way in _WAYS) != 1:
+        raise PlanError(f"wave: expected one of {', '.join(_WAYS)}")
     usual = CANARY_GATE if "canaries" in table else LATER_GATE
     given = {name: _switched(table[name]) for name in _GATE if name in table}
     known = {name: getattr(usual, name) for name in _GATE}
-    names = {name: tuple(table[name]) for name in ("canaries", "groups") if name in table}
-    return WaveRule(percent=table.get("percent"), gate=Gate(**{**known, **given}), **names)
+    gate = Gate(**{**known, **given})
+    devices = _selectors(table, "devices")
+    if devices is not None:
+        if not devices:
+            raise PlanError("wave: devices: expected an id or a selector, got none")
+        return DevicesRule(canaries=devices, called="+".join(devices), gate=gate)
+    groups = tuple(table["groups"]) if "groups" in table else None
+    canaries = _selectors(table, "canaries")
+    return WaveRule(percent=table.get("percent"), canaries=canaries, groups=groups, gate=gate)
+
+
+def _selectors(table: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    """One selector, or a list of selectors and ids."""
+    found = table.get(name)
+    if found is None or isinstance(found, str):
+        return None if found is None else (found,)
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise PlanError(f'{name}: expected a selector such as "tag:lab" or a list, got {found!r}')
+    return tuple(found)
 
 
 def _pace(table: Mapping[str, Any], windows: tuple[Window, ...]) -> Pace:

@@ -24,7 +24,8 @@ from edgenas.fleet.releases import (
 )
 from edgenas.rollout.errors import PlanError
 from edgenas.rollout.evidence import RATIO_MAX, Bounds
-from edgenas.rollout.plan import DAY_S, Group, LeftOut, Member, Plan
+from edgenas.rollout.membership import Who
+from edgenas.rollout.plan import DAY_S, Group, LeftOut, Member, Plan, Selection
 from edgenas.rollout.plan_file import Recipe
 from edgenas.rollout.waves import lay_waves
 from firmware_bridge.wire.release import Limits, ReleaseManifest, Role, Target, Trial
@@ -44,6 +45,7 @@ class Parcel:
         trial: How devices measure before they switch.
         tolerance_lsb: Largest difference of output codes that is in order, steps.
         label: For people.
+        who: Whom the group means.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Parcel:
     trial: Trial | None = None
     tolerance_lsb: int = 1
     label: str = ""
+    who: Who | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,8 @@ class Draft:
         parcels: What the groups get.
         assigned: The devices.
         left_out: Devices that get nothing, and why.
+        selections: What selectors picked.
+        saved_groups: Saved groups of devices, name to selector.
         now: Time of issue, with a time zone.
     """
 
@@ -98,6 +103,8 @@ class Draft:
     parcels: Sequence[Parcel]
     assigned: Sequence[Assigned]
     left_out: Sequence[LeftOut] = ()
+    selections: Sequence[Selection] = ()
+    saved_groups: Mapping[str, str] = field(default_factory=dict)
     now: datetime
 
 
@@ -134,6 +141,8 @@ def make_plan(draft: Draft, recipe: Recipe, key: SigningKey) -> Plan:
         pace=recipe.pace,
         joins_until_ms=_joins_until_ms(draft.now, recipe.continuous_days),
         note=recipe.note,
+        selections=tuple(draft.selections),
+        saved_groups=draft.saved_groups if continuous else {},
     )
 
 
@@ -175,6 +184,7 @@ class _Signer:
             joins=joins,
             label=parcel.label,
             runtimes=tuple(sorted({device.runtime for device in own if device.runtime})),
+            who=parcel.who,
         )
 
     def member(self, device: Assigned) -> Member:

@@ -6,10 +6,13 @@ to the caller, and everything that follows from them to `decide`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from edgenas.fleet.device_view import DeviceView
+from edgenas.fleet.profiles import Profiles
+from edgenas.fleet.selectors import Labels
 from edgenas.rollout.course import Course
 from edgenas.rollout.decide import closed_gates
 from edgenas.rollout.errors import VerbError
@@ -27,7 +30,8 @@ from edgenas.rollout.events import (
     Started,
     Superseded,
 )
-from edgenas.rollout.plan import Group, Member
+from edgenas.rollout.membership import placing
+from edgenas.rollout.plan import Group, Member, Plan
 from edgenas.rollout.state import OPEN_STATUS, RolloutState
 from edgenas.rollout.trips import ERRORS, UNSURE
 
@@ -42,6 +46,9 @@ class Candidate:
         active: Bundle that it runs, None for an empty slot.
         keyids: Keys that it trusts releases from.
         runtime: Name of its runtime, empty if it has not said so.
+        view: What is known of it, for groups that do not take a whole profile.
+        tags: How people have tagged it.
+        profiles: Board profiles that its facts are matched against; None for the built-in ones.
     """
 
     device_id: str
@@ -49,6 +56,9 @@ class Candidate:
     active: str | None
     keyids: tuple[str, ...] = ()
     runtime: str = ""
+    view: DeviceView | None = None
+    tags: frozenset[str] = frozenset()
+    profiles: Profiles | None = None
 
 
 def start(state: RolloutState, by: str, others: Sequence[RolloutState] = ()) -> list[Event]:
@@ -186,14 +196,18 @@ def join(state: RolloutState, candidates: Sequence[Candidate], now_ms: int) -> l
     until_ms = state.plan.joins_until_ms
     if state.status != "RUNNING" or until_ms is None or now_ms >= until_ms:
         return []
-    members = (_as_member(state, c) for c in candidates if c.device_id not in state.courses)
+    new = [c for c in candidates if c.device_id not in state.courses]
+    groups_for = _groups_for(state.plan, new)
+    members = (_as_member(state, candidate, groups_for(candidate)) for candidate in new)
     return [Joined(member=member) for member in members if member is not None]
 
 
-def _as_member(state: RolloutState, candidate: Candidate) -> Member | None:
+def _as_member(
+    state: RolloutState, candidate: Candidate, may_join: Sequence[Group]
+) -> Member | None:
     """The device as a member, if there is a release for it and a signed way back from that."""
     plan = state.plan
-    groups = [group for group in plan.groups if group.joins and _suits(group, candidate)]
+    groups = [group for group in may_join if _suits(group, candidate)]
     if len(groups) != 1:
         return None
     key = _known_way_back(plan.empty_way_back, plan.members, groups[0].name, candidate.active)
@@ -205,6 +219,31 @@ def _as_member(state: RolloutState, candidate: Candidate) -> Member | None:
         incumbent=candidate.active,
         ways_back=key,
     )
+
+
+def _groups_for(
+    plan: Plan, candidates: Sequence[Candidate]
+) -> Callable[[Candidate], Sequence[Group]]:
+    """A function from one of these candidates to the groups that it may join.
+
+    Those that mean it most exactly, if they come of one rule: a rule for several profiles has a
+    group for each, all of which mean the same devices.
+    """
+    joining = [group for group in plan.groups if group.joins]
+    whole = [group for group in joining if group.who is None]
+    ruled = {group.name: group.who for group in joining if group.who is not None}
+    if not ruled or not candidates:
+        return lambda candidate: whole
+    labels = Labels({each.device_id: each.tags for each in candidates}, plan.saved_groups)
+    place = placing(ruled, labels, candidates[0].profiles)
+
+    def groups_for(candidate: Candidate) -> Sequence[Group]:
+        best = [] if candidate.view is None else place(candidate.view)
+        if len({ruled[name] for name in best}) > 1:
+            return []
+        return [group for group in joining if group.name in best] or whole
+
+    return groups_for
 
 
 def _suits(group: Group, candidate: Candidate) -> bool:

@@ -32,6 +32,8 @@ _USES = (
     *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
 )
 _PEM = serialization.Encoding.PEM
+# What cryptography raises for what is no sound request; that of a version is no ValueError.
+_NOT_SOUND = (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def read_request(pem: bytes) -> Request:
         request = x509.load_pem_x509_csr(pem)
         key, signed = request.public_key(), request.is_signature_valid
         names = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
+    except _NOT_SOUND as error:
         raise RequestRefusedError(f"signing request: expected PEM, got: {error}") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RequestRefusedError("signing request: expected a P-256 key, got another kind")

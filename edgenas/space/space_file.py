@@ -6,8 +6,6 @@ Reading and writing of the text only; which values make a space is checked by `A
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import Any
 from edgenas.space.arch import ArchError
 from edgenas.space.space import ArchSpace
 from edgenas.space.stage import StageSpace
+from edgenas.toml_file import TomlFileError, literal, meant, read_toml
 
 FORMAT = "edgenas-space/1"
-MAX_BYTES = 64 * 1024
 _OF_THE_DATA = ("channels", "classes")
 
 
@@ -35,25 +33,13 @@ def read_space_file(path: Path, *, channels: int = 1, classes: int = 10) -> Arch
             kind, or values that make no space.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ArchError(
-            f"space file {path}: expected a readable file, got {error}; write one with "
-            f"`edgenas space show digits > {path.name}`"
-        ) from error
-    if len(content) > MAX_BYTES:
-        raise ArchError(f"space file {path}: expected at most {MAX_BYTES} bytes, got more")
-    try:
-        body = tomllib.loads(content.decode("utf-8"))
-    except ValueError as error:  # of the encoding or of the syntax
-        raise ArchError(
-            f"space file {path}: expected TOML such as `stems = [8, 16]`, got {error}; mend that "
-            f"line"
-        ) from error
-    try:
+        body = read_toml(
+            path,
+            example="stems = [8, 16]",
+            advice=f"write one with `edgenas space show digits > {path.name}`",
+        )
         return _space(body, channels, classes)
-    except ArchError as error:
+    except (ArchError, TomlFileError) as error:
         raise ArchError(f"space file {path}: {error}") from error
 
 
@@ -96,9 +82,8 @@ def _plain(kind: type[ArchSpace]) -> list[Field[Any]]:
 def _checked(owner: str, body: Mapping[str, Any], known: Mapping[str, Field[Any]]) -> Any:
     for name in body:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(known)}"
-            raise ArchError(f"{owner}: expected keys of a space, got {name!r}; {meant}")
+            told = meant(name, known)
+            raise ArchError(f"{owner}: expected keys of a space, got {name!r}; {told}")
     missing = [n for n, f in known.items() if n not in body and f.default is MISSING]
     if missing:
         raise ArchError(f"{owner}: expected a line for each of {', '.join(missing)}, got none")
@@ -146,12 +131,4 @@ def _told(owner: ArchSpace | StageSpace, field: Field[Any]) -> bool:
 
 
 def _line(field: Field[Any], value: Any) -> str:
-    return f"{field.name} = {_literal(value)}"
-
-
-def _literal(value: Any) -> str:
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_literal, value)) + "]"
-    return str(value)
+    return f"{field.name} = {literal(value)}"

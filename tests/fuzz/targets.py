@@ -3,7 +3,8 @@
 A target returns for sound bytes, and for bytes that its parser refuses by one of its own errors;
 anything else that is raised is a find. Where a value can be written again, it is: what was read
 must be writable, and must read the same. Needs nothing beyond what the host's base and the device
-need, so that an environment with atheris alone can run it. Leaves running them to `run_one`.
+need, so that an environment with atheris alone can run it. Leaves running them to `run_one`, what
+boards and hosts say before they know each other to `enrolling`, and what people write to `written`.
 """
 
 from __future__ import annotations
@@ -12,21 +13,14 @@ import base64
 import contextlib
 import json
 import struct
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-from device_profiles.errors import ProfileError
-from device_profiles.reader import load_profile
 from edgenas.broker import decoding, topics
 from edgenas.broker.errors import PacketError
 from edgenas.broker.fields import Framer
 from edgenas.fleet.errors import FleetError
 from edgenas.fleet.releases import read_unverified
-from edgenas.rollout.errors import RolloutError
-from edgenas.rollout.plan_file import read_recipe
 from firmware_bridge.agent.acceptance import claims_back
 from firmware_bridge.bench.container import flaw_of
 from firmware_bridge.bench.stub import STUB_MODEL
@@ -42,6 +36,8 @@ from firmware_bridge.wire.messages import KINDS, BlobRequest
 from firmware_bridge.wire.release import PAYLOAD_TYPE, ReleaseManifest
 from firmware_bridge.wire.topics import Topics
 from firmware_bridge.wire.values import RESULT_CAP_BYTES, BlobRef
+from tests.fuzz import enrolling, written
+from tests.fuzz.target import Target, in_file
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "firmware_bridge" / "wire" / "golden"
@@ -67,19 +63,6 @@ SIZE_CAP_BYTES = 8192
 
 # `tests.firmware_bridge.heads.tiny_classifier`, which needs more to be written than to be read.
 CLASSIFIER = base64.b64decode((Path(__file__).parent / "classifier.b64").read_bytes())
-
-
-@dataclass(frozen=True)
-class Target:
-    """One parser.
-
-    Attributes:
-        parse: Reads bytes; raises only what is a find.
-        seeds: Real messages to begin with.
-    """
-
-    parse: Callable[[bytes], None]
-    seeds: Callable[[], list[bytes]]
 
 
 def _golden(kind: str) -> bytes:
@@ -251,55 +234,8 @@ def _filters(data: bytes) -> None:
         assert by_filter.get(one) is None
 
 
-@cache
-def _scratch() -> Path:
-    folder = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
-    return Path(tempfile.mkdtemp(prefix="edgenas-fuzz-", dir=folder))
-
-
-def _file(data: bytes, name: str) -> Path:
-    path = _scratch() / name
-    path.write_bytes(data)
-    return path
-
-
-def _plan(data: bytes) -> None:
-    with contextlib.suppress(RolloutError):
-        read_recipe(_file(data, "plan.toml"))
-
-
-_PLAN = b"""note = "to all"
-continuous_days = 3.5
-[pace]
-offer_per_minute = 60
-[[window]]
-time = "01:00-05:00"
-days = ["mon", "sun"]
-zone = "Europe/Berlin"
-[[group]]
-name = "all"
-pick = "pi4"
-profile = "raspberry-pi-4"
-[[wave]]
-canaries = ["dev-1"]
-perf_min = "all"
-[[wave]]
-percent = 100
-groups = ["all"]
-"""
-
-
-def _profile(data: bytes) -> None:
-    with contextlib.suppress(ProfileError):
-        load_profile(_file(data, "fuzzed-board.toml"))
-
-
-def _profile_seeds() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((ROOT / "device_profiles").glob("*.toml"))]
-
-
 def _model_file(data: bytes) -> None:
-    flaw_of(_file(data, "model"))
+    flaw_of(in_file(data, "model"))
 
 
 def _features(data: bytes) -> None:
@@ -343,12 +279,12 @@ def _refs(data: bytes) -> None:
 
 def _verify_key(data: bytes) -> None:
     with contextlib.suppress(BridgeError):
-        signing.load_verify_key(_file(data, "verify.pub"))
+        signing.load_verify_key(in_file(data, "verify.pub"))
 
 
 def _key_seeds() -> list[bytes]:
-    path = _scratch() / "seed.pub"
-    path.unlink(missing_ok=True)
+    path = in_file(b"", "seed.pub")
+    path.unlink()
     _key().save_public(path)
     return [path.read_bytes()]
 
@@ -375,8 +311,8 @@ TARGETS: dict[str, Target] = {
     "packets-3": Target(partial(_packets, 4), partial(_packet_seeds, 4)),
     "packets-5": Target(partial(_packets, 5), partial(_packet_seeds, 5)),
     "filters": Target(_filters, lambda: [b"edgenas/v1/+/up/#\nedgenas/v1/lab/up/dev-1/state"]),
-    "plan-file": Target(_plan, lambda: [_PLAN]),
-    "board-profile": Target(_profile, _profile_seeds),
     "model-file": Target(_model_file, lambda: [STUB_MODEL]),
     "features": Target(_features, lambda: [STUB_MODEL, CLASSIFIER]),
+    **enrolling.TARGETS,
+    **written.TARGETS,
 }

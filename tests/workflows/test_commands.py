@@ -66,14 +66,33 @@ def test_from_nothing_to_a_report(edgenas: Commands, trained: Path) -> None:
 
 
 def check_rollout(edgenas: Commands, reach: tuple[str, ...]) -> None:
-    """One rollout gives each device its own pick; the one that has it already keeps it."""
+    """One rollout gives each group its own pick; the device that has it already keeps it.
+
+    Groups and waves are selected by tags; a selector that picks nobody ends the command.
+    """
     gate = "soak_s = 0\nperf_min = 0\nperf_abs = 'off'\nperf_pct = 'off'\n"
-    text = f"[[wave]]\ncanaries = ['dev-b']\n{gate}[[wave]]\npercent = 100\n{gate}"
+    groups = [("lab", "dev-b", "tag:lab"), ("rest", "dev-a", "!tag:lab")]
+    text = "".join(f"[[group]]\nname='{n}'\npick='{p}'\ndevices='{d}'\n" for n, p, d in groups)
+    text += f"[[wave]]\ncanaries = 'group:ring-0'\n{gate}[[wave]]\ndevices = '*'\n{gate}"
     (edgenas.folder / "plan.toml").write_text(text)
-    planned = json.loads(edgenas("rollout", "plan", "run", *reach, "--plan", "plan.toml", "--json"))
+    plan = ("rollout", "plan", "run", *reach, "--plan", "plan.toml")
+    refused = edgenas(*plan, code=1)
+    assert "group lab: expected devices that 'tag:lab' picks, got none of the 2" in refused
+    edgenas("fleet", "tag", "dev-b", "lab", "--run", "run")
+    edgenas("fleet", "group", "ring-0", "tag:lab", "--run", "run")
+    shown = edgenas(*plan)
+    assert all(word in shown for word in ("group lab", "wave canaries", "group:ring-0", "!tag:lab"))
+    planned = json.loads(edgenas(*plan, "--json"))
     assert planned["online_now"] == list(DEVICES)
     assert planned["left_out"] == {}
-    assert len(planned["groups"]) == 2
+    assert [(each["owner"], each["devices"]) for each in planned["selections"]] == [
+        ("group lab", ["dev-b"]),
+        ("group rest", ["dev-a"]),
+        ("wave canaries", ["dev-b"]),
+        ("wave *", ["dev-a", "dev-b"]),
+    ]
+    assert [each["name"] for each in planned["waves"]] == ["canaries", "*"]
+    assert len({each["bundle"] for each in planned["groups"]}) == 2
     edgenas("rollout", "start", "run", *reach)
     body = json.loads(edgenas("rollout", "status", "run", "--json"))
     assert body["status"] == "COMPLETED"

@@ -85,3 +85,13 @@ def test_a_device_that_runs_something_else_gets_no_offer(lab: Lab) -> None:
     assert not twin.wishes
     (candidate,) = desk.candidates("main")
     assert (candidate.device_id, candidate.profile, candidate.active) == ("dev-1", "twin", None)
+
+
+def test_who_may_join_is_known_by_tags_too(lab: Lab) -> None:
+    trusting_twin(lab)
+    host = lab.host()
+    host.wait_for_devices(["dev-1"], WAIT_S)
+    lab.journal.labels.tag(["dev-1"], ["kiosk"], 1, present=True)
+    (candidate,) = HostDesk(host).candidates("main")
+    assert candidate.tags == {"kiosk"}
+    assert candidate.view == host.devices()[0]

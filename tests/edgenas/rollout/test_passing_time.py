@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+from edgenas.fleet.device_view import DeviceView
+from edgenas.fleet.presence import Phase
 from edgenas.rollout.events import Ended, Offered
+from edgenas.rollout.membership import Who
 from edgenas.rollout.plan import JOINERS, LATER_GATE, Pace
 from edgenas.rollout.verbs import Candidate
 from edgenas.rollout.windows import parse_window
+from firmware_bridge.wire.messages import Facts
 from tests.edgenas.rollout.runs import Run
 from tests.edgenas.rollout.sim import START_MS, Fate, SimDevice, plan_of
 from tests.edgenas.rollout.test_driving import (
@@ -83,6 +87,97 @@ def test_a_continuous_rollout_takes_devices_in_until_its_end() -> None:
     state = run.state(FIRST)
     assert (state.status, running(run)) == ("COMPLETED", ["a-2", "a-2", "old", "old"])
     assert sorted(state.courses) == ["dev-0", "dev-1"]
+
+
+def seen(device_id: str, tags: str = "", *, profile: str = "a", active: str = "old") -> Candidate:
+    """A device that is heard of for the first time, as the host sees it."""
+    facts = Facts(
+        profile="a", fingerprint={"board": "Pi 4"}, ram_bytes=1 << 30, disk_free_bytes=1 << 30,
+        measure=True, can_verify=True, keyids=("key",),
+    )  # fmt: skip
+    view = DeviceView(device_id, Phase.ONLINE, False, "1" * 32, None, facts)
+    return Candidate(
+        device_id=device_id,
+        profile=profile,
+        active=active,
+        keyids=("key",),
+        view=view,
+        tags=frozenset(tags.split()),
+    )
+
+
+def continuous_run(devices: int, **groups: Who) -> Run:
+    """A rollout of one device a group, of profile `a` all of them, that others may join."""
+    run = Run([SimDevice(f"dev-{i}", "old") for i in range(devices)])
+    members = {name: [f"dev-{i}"] for i, name in enumerate(groups)}
+    first = [device for (device,) in members.values()]
+    plan = plan_of(
+        members,
+        [("canaries", first, QUICK), (JOINERS, [], replace(QUICK, soak_s=0.0))],
+        joins_until_ms=START_MS + DAY_MS,
+    )
+    ruled = tuple(replace(g, profile="a", who=groups[g.name]) for g in plan.groups)
+    run.first = replace(plan, groups=ruled, saved_groups={"kiosks": "tag:kiosk"})
+    run.begin_first()
+    run.go(10 * MINUTE_MS)
+    return run
+
+
+def test_a_newcomer_joins_the_group_whose_selector_picks_it() -> None:
+    run = continuous_run(
+        8,
+        rest=Who(profile="a"),
+        kiosks=Who(devices=("group:kiosks",)),
+        named=Who(devices=("dev-6", "dev-2")),
+    )
+    run.desk.joining = [
+        seen("dev-3"),
+        seen("dev-4", "kiosk berlin"),
+        seen("dev-5", "kiosk", profile="b"),  # its release would be for another profile
+        seen("dev-6", "kiosk"),
+        seen("dev-7", active="something else"),
+    ]
+    run.step()
+    run.settle()
+    courses = run.state(FIRST).courses
+    joined = {name: course.member.group for name, course in courses.items()}
+    assert joined == {
+        "dev-0": "rest",
+        "dev-1": "kiosks",
+        "dev-2": "named",
+        "dev-3": "rest",
+        "dev-4": "kiosks",
+        "dev-6": "named",
+    }
+    assert running(run)[3:7] == ["rest-2", "kiosks-2", "old", "named-2"]
+
+
+def test_a_newcomer_that_nobody_means_does_not_join_until_it_is_tagged() -> None:
+    run = continuous_run(3, kiosks=Who(devices=("tag:kiosk",)), named=Who(devices=("dev-1",)))
+    run.desk.joining = [seen("dev-2")]
+    run.go(MINUTE_MS)
+    assert sorted(run.state(FIRST).courses) == ["dev-0", "dev-1"]
+    run.desk.joining = [seen("dev-2", "kiosk")]
+    run.step()
+    run.settle()
+    assert run.state(FIRST).courses["dev-2"].member.group == "kiosks"
+
+
+def test_a_newcomer_that_two_groups_mean_alike_joins_none() -> None:
+    run = continuous_run(3, kiosks=Who(devices=("tag:kiosk",)), berlin=Who(devices=("tag:berlin",)))
+    run.desk.joining = [seen("dev-2", "kiosk berlin")]
+    run.go(MINUTE_MS)
+    assert sorted(run.state(FIRST).courses) == ["dev-0", "dev-1"]
+
+
+def test_a_snapshot_takes_nobody_in() -> None:
+    run = Run([SimDevice(f"dev-{i}", "old") for i in range(2)])
+    plan = plan_of({"a": ["dev-0"]}, [("canaries", ["dev-0"], QUICK)])
+    run.first = replace(plan, groups=(replace(plan.groups[0], who=Who(devices=("tag:kiosk",))),))
+    run.begin_first()
+    run.desk.joining = [seen("dev-1", "kiosk")]
+    run.go(10 * MINUTE_MS)
+    assert running(run) == ["a-2", "old"]
 
 
 def test_a_new_device_whose_model_has_no_way_back_does_not_join() -> None:

@@ -1,5 +1,6 @@
 """Laying waves, maintenance windows, plan files, and plans that hold together."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from edgenas.rollout.errors import PlanError
 from edgenas.rollout.events import plan_text, read_plan
-from edgenas.rollout.plan import CANARY_GATE, JOINERS, LATER_GATE, Gate, Pace
-from edgenas.rollout.plan_file import GroupRule, Recipe, read_recipe
+from edgenas.rollout.membership import Who
+from edgenas.rollout.plan import CANARY_GATE, JOINERS, LATER_GATE, Gate, Pace, Selection
+from edgenas.rollout.plan_file import GroupRule, Recipe, parse_recipe, read_recipe
 from edgenas.rollout.waves import DEFAULT_RULES, WaveRule, lay_waves, mixed_order
 from edgenas.rollout.windows import Window, is_open, parse_window
 from tests.edgenas.rollout.sim import plan_of
@@ -170,15 +172,21 @@ def test_a_plan_file(tmp_path: Path) -> None:
         ("waves = 3", "expected only note"),
         ("[[wave]]\npercent = 5\nsoak = 3", "got also soak"),
         ("[[wave]]\npercent = 0", "1 to 100"),
-        ("[[wave]]\nsoak_s = 1", "one of canaries, groups and percent"),
+        ("[[wave]]\nsoak_s = 1", "one of canaries, devices, groups, percent"),
         ("[[group]]\nname = 'a'", "expected a pick"),
         ("[[group]]\nname = 'a'\npick = 'b'", "one of profile and devices"),
+        ("[[group]]\nname = 'a'\npick = 'b'\ndevices = []", "group a: devices: expected an id"),
+        ("[[group]]\nname = 'a'\npick = 'b'\ndevices = 3", "a selector such as"),
+        ("[[group]]\nname = 'a'\npick = 'b'\nprofile = 'c'\n" * 2, "got a more often"),
+        ("[[wave]]\ndevices = ['a', 1]", "a selector such as"),
+        ("[[wave]]\ndevices = []", "an id or a selector, got none"),
+        ("[[wave]]\ndevices = '*'\npercent = 3", "one of canaries, devices, groups, percent"),
         ("group = 3", "[[group]]"),
         ("[pace]\nmax_in_flight = 0", "at least 1"),
         ("[pace]\nmax_in_flight = 'many'", "right type"),
         ("[[window]]\ntime = 'noon'", "22:00-04:30"),
         ("continuous_days = 0", "more than 0"),
-        ("note = ", "expected a plan file"),
+        ("note = ", "expected TOML such as `percent = 25`"),
     ],
 )
 def test_plan_files_that_are_wrong_say_where(tmp_path: Path, text: str, says: str) -> None:
@@ -190,9 +198,43 @@ def test_plan_files_that_are_wrong_say_where(tmp_path: Path, text: str, says: st
     assert says in str(caught.value)
 
 
+def test_a_selector_may_stand_wherever_devices_do() -> None:
+    recipe = parse_recipe(
+        {
+            "group": [{"name": "kiosks", "pick": "lab", "devices": "group:kiosks memory>=1GiB"}],
+            "wave": [
+                {"canaries": "tag:lab"},
+                {"devices": ["tag:berlin", "dev-1"], "soak_s": 60},
+                {"devices": "tag:paris"},
+            ],
+        }
+    )
+    assert recipe.groups[0].who == Who(devices=("group:kiosks memory>=1GiB",))
+    assert [(rule.name, rule.canaries) for rule in recipe.waves] == [
+        ("canaries", ("tag:lab",)),
+        ("tag:berlin+dev-1", ("tag:berlin", "dev-1")),
+        ("tag:paris", ("tag:paris",)),
+    ]
+    assert recipe.waves[0].gate == CANARY_GATE
+    assert recipe.waves[1].gate == replace(LATER_GATE, soak_s=60)
+
+
 def test_a_plan_survives_its_json() -> None:
     plan = plan_of({"a": ["dev-0"], "b": ["dev-1"]}, [("w", ["dev-0", "dev-1"], CANARY_GATE)])
     assert read_plan(plan_text(plan)) == plan
+    who = Who(devices=("tag:lab", "dev-0"))
+    chosen = replace(
+        plan,
+        groups=(replace(plan.groups[0], who=who), replace(plan.groups[1], who=Who(profile="b"))),
+        selections=(Selection(owner="group a", selector="tag:lab", devices=("dev-0",)),),
+        saved_groups={"lab": "tag:lab"},
+    )
+    assert read_plan(plan_text(chosen)) == chosen
+    older = json.loads(plan_text(plan))  # as it was written before plans knew selectors
+    for name in ("selections", "saved_groups"):
+        del older[name]
+    assert all("who" not in group for group in older["groups"])
+    assert read_plan(json.dumps(older)) == plan
 
 
 def test_plans_that_do_not_hold_together() -> None:

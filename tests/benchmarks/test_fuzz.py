@@ -1,0 +1,120 @@
+"""The driver of fuzzing: what is kept of a run, what is run again, and what a child's words mean.
+
+The fuzzer itself is not here (`make fuzz`): children are shell scripts that say what one has said.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from benchmarks.fuzz import Children, Row, code_digest, figures_of, fuzz_all
+from benchmarks.kept import Kept
+from tests.fuzz.targets import TARGETS
+
+NAMES = ["one", "two", "three"]
+# The end of what a child has said that went through its time.
+WORDS = """#2097152	pulse  cov: 54 ft: 59 corp: 17/666b lim: 8192 exec/s: 83886 rss: 69Mb
+#2423162	DONE   cov: 61 ft: 66 corp: 17/666b lim: 8192 exec/s: 78166 rss: 69Mb
+Done 2423162 runs in 31 second(s)
+stat::number_of_executed_units: 2423162
+stat::peak_rss_mb:              69
+"""
+
+
+class Fuzzer:
+    """Fuzzes nothing and remembers what it was asked for; is killed at one parser, finds at one."""
+
+    def __init__(self, killed_at: str = "", finds_at: str = "") -> None:
+        self.asked: list[str] = []
+        self._killed_at, self._finds_at = killed_at, finds_at
+
+    def __call__(self, name: str) -> Row:
+        self.asked.append(name)
+        if name == self._killed_at:
+            raise KeyboardInterrupt
+        return Row(name, 600, 10**5, 50, ("a-crash",) if name == self._finds_at else ())
+
+
+def test_a_killed_run_loses_the_parser_under_way_and_no_more(tmp_path: Path) -> None:
+    path, killed, again = tmp_path / "rows.jsonl", Fuzzer(killed_at="two"), Fuzzer()
+    with pytest.raises(KeyboardInterrupt):
+        fuzz_all(NAMES, killed, Kept(path), "600 s", 1)
+    rows = fuzz_all(NAMES, again, Kept(path), "600 s", 1)
+    assert "one" not in again.asked
+    assert "two" in again.asked
+    assert [row.target for row in rows] == NAMES
+    assert fuzz_all(NAMES, third := Fuzzer(), Kept(path), "600 s", 1) == rows
+    assert third.asked == []
+
+
+def test_what_found_something_is_run_again_and_what_changed_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = fuzz_all(NAMES, Fuzzer(finds_at="two"), Kept(path), "600 s, code 1", 1)
+    assert [row.finds for row in rows] == [(), ("a-crash",), ()]
+    fuzz_all(NAMES, again := Fuzzer(), Kept(path), "600 s, code 1", 1)
+    assert again.asked == ["two"]
+    fuzz_all(NAMES, changed := Fuzzer(), Kept(path), "600 s, code 2", 1)
+    assert changed.asked == NAMES
+
+
+def test_as_many_parsers_at_a_time_as_were_asked_for(tmp_path: Path) -> None:
+    """Each waits for the other two: one after the other, none would ever go on."""
+    all_here = threading.Barrier(3)
+
+    def fuzz(name: str) -> Row:
+        all_here.wait(60)
+        return Row(name, 600, 1, 1, ())
+
+    rows = fuzz_all(NAMES, fuzz, Kept(tmp_path / "rows.jsonl"), "", 3)
+    assert [row.target for row in rows] == NAMES
+
+
+def test_figures_are_the_worst_of_the_rows() -> None:
+    rows = [Row("one", 600, 50_000, 40, ()), Row("two", 0, 9, 3, ("a", "b"))]
+    figures = {figure.name: figure for figure in figures_of(rows)}
+    told = [figure.value for figure in figures.values()]
+    assert told == [2, 2, 0, 9, 50_009, 43]
+    missed = [name for name, figure in figures.items() if not figure.met]
+    assert missed == [name for name in figures if "informational" not in name]
+    whole = [Row(name, 600, 10_000, 1, ()) for name in TARGETS]
+    assert all(figure.met for figure in figures_of(whole))
+
+
+def child(tmp_path: Path, script: str) -> Children:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    (tmp_path / "corpus" / "finds").mkdir(parents=True)
+    (tmp_path / "corpus" / "finds" / "one-crash-old").write_text("found before")
+    return Children(python, tmp_path, 31, str(tmp_path))
+
+
+def test_a_child_that_went_through_its_time(tmp_path: Path) -> None:
+    row = child(tmp_path, f"cat >&2 <<'END'\n{WORDS}END").fuzz("one")
+    assert row == Row("one", 31, 2423162, 61, ())
+
+
+def test_a_child_that_found_something_was_not_through(tmp_path: Path) -> None:
+    finds = tmp_path / "corpus" / "finds"
+    row = child(tmp_path, f"echo x > {finds}/one-crash-new; echo 'cov: 7' >&2; exit 77").fuzz("one")
+    assert row == Row("one", 0, 0, 7, ("corpus/finds/one-crash-new",))
+
+
+def test_a_child_that_broke_without_a_word_is_a_find(tmp_path: Path) -> None:
+    row = child(tmp_path, "echo no atheris here >&2; exit 3").fuzz("one")
+    assert row.finds == ("one: ended with 3: no atheris here",)
+
+
+def test_a_digest_covers_the_targets_and_what_they_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = code_digest(), Path.read_bytes
+    assert before == code_digest()
+    for changed in ("tests/fuzz/targets.py", "firmware_bridge/wire/jsontext.py"):
+
+        def other(path: Path, changed: str = changed) -> bytes:
+            return read(path) + (b"\n" if str(path).endswith(changed) else b"")
+
+        monkeypatch.setattr(Path, "read_bytes", other)
+        assert code_digest() != before, changed
