@@ -47,7 +47,8 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--searcher", metavar="NAME",
         help="evolution (default below 30 trials), surrogate (fewest measurements; default from 30 "
-        "trials on), linas, nsga2, regularised, spos, ofa, random",
+        "trials on), linas, nsga2, regularised, spos, ofa, random; with the extra optuna: "
+        "optuna-tpe, optuna-nsga2",
     )  # fmt: skip
     parser.add_argument("--trials", type=int, help=f"candidates of the searcher ({TRIALS})")
     parser.add_argument("--random", type=int, help=f"candidates of random search ({RANDOM})")

@@ -8,11 +8,18 @@ or not, is `edgenas.space.space`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgenas.space.arch import Arch, ArchError, Resolution, sides_text
+from edgenas.space.arch import (
+    Arch,
+    ArchError,
+    BlockArch,
+    Resolution,
+    StageArch,
+    sides_text,
+)
 from edgenas.space.space import ArchSpace
 from edgenas.space.stage import StageSpace
 
@@ -52,6 +59,40 @@ def choices(space: ArchSpace) -> tuple[Choice, ...]:
             found.append(Choice(f"{name}.kernel", stage.kernels_at(number), always))
             found.append(Choice(f"{name}.expand", stage.expands_at(number), always))
     return (*found, Choice("head", space.heads, True), Choice("bits", space.bits, True))
+
+
+def compose(space: ArchSpace, choose: Callable[[Choice], int]) -> Arch:
+    """The architecture that takes of each choice the option with the index that `choose` gives.
+
+    It is asked for the choices that the architecture makes, in their order: for those of a block
+    only once the depth is known and the block is there.
+    """
+    known = {choice.name: choice for choice in choices(space)}
+
+    def option(name: str) -> Resolution:
+        return known[name].options[choose(known[name])]
+
+    def number(name: str) -> int:
+        return _whole(name, option(name))
+
+    resolution, stem, stages = option("resolution"), number("stem"), []
+    for index in range(len(space.stages)):
+        width, depth = number(f"s{index}.width"), number(f"s{index}.depth")
+        names = [f"s{index}.b{i}" for i in range(depth)]
+        blocks = [BlockArch(number(f"{one}.kernel"), number(f"{one}.expand")) for one in names]
+        stages.append(StageArch(width, tuple(blocks)))
+    return Arch(resolution, stem, tuple(stages), number("head"), number("bits"))
+
+
+def chosen(arch: Arch) -> dict[str, Resolution]:
+    """The choices that an architecture makes, by name, in the order of `choices`."""
+    found: dict[str, Resolution] = {"resolution": arch.resolution, "stem": arch.stem}
+    for index, stage in enumerate(arch.stages):
+        found |= {f"s{index}.width": stage.width, f"s{index}.depth": stage.depth}
+        for i, block in enumerate(stage.blocks):
+            found[f"s{index}.b{i}.kernel"] = block.kernel
+            found[f"s{index}.b{i}.expand"] = block.expand
+    return found | {"head": arch.head, "bits": arch.bits}
 
 
 def with_option(arch: Arch, name: str, option: Resolution) -> Arch:

@@ -33,13 +33,18 @@ QUICK: dict[str, dict[str, object]] = {
     "ofa": {
         "settings": replace(OfaSearch.settings, first=10, round=14, population=16, generations=3)
     },
+    "optuna-nsga2": {"population": 12},
     "spos": {"settings": replace(SposSearch.settings, first=10, round=14)},
 }
+
+OPTIONAL = {"optuna-tpe", "optuna-nsga2"}
 
 
 @pytest.fixture(params=sorted(SEARCHERS))
 def make(request: pytest.FixtureRequest) -> Make:
     """Build the searcher under test."""
+    if request.param in OPTIONAL:
+        pytest.importorskip("optuna", reason="the extra optuna is not installed")
     kind: Callable[..., Searcher] = SEARCHERS[request.param]
     quick = QUICK.get(request.param, {})
 
@@ -89,7 +94,7 @@ def ids(archs: Sequence[Arch]) -> list[str]:
 
 
 def test_the_registry_names_each_searcher_as_it_names_itself() -> None:
-    assert set(SEARCHERS) == {"random", "evolution"} | set(QUICK)
+    assert set(SEARCHERS) == {"random", "evolution", "optuna-tpe"} | set(QUICK)
     assert all(SEARCHERS[name].name == name for name in SEARCHERS)
 
 

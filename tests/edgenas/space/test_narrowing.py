@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from edgenas.space import PRESETS, Arch, ArchError, ArchSpace, StageSpace
 from edgenas.space.narrowing import (
+    Choice,
     Options,
     choices,
+    chosen,
+    compose,
     narrowed,
     narrowed_by,
     narrowing_text,
@@ -78,6 +81,24 @@ def test_two_parts_of_a_choice_hold_every_architecture_once(space: ArchSpace) ->
     for name, one, two in splits(space):
         assert one.size() + two.size() == space.size(), name
         assert all(belongs(one, arch) + belongs(two, arch) == 1 for arch in drawn), name
+
+
+@EXAMPLES
+@given(st.sampled_from(SPACES), seeds)
+def test_an_architecture_is_made_of_what_it_chose_and_asked_for_nothing_else(
+    space: ArchSpace, seed: int
+) -> None:
+    arch, asked = space.sample(random.Random(seed)), list[str]()
+    made = chosen(arch)
+
+    def index(choice: Choice) -> int:
+        asked.append(choice.name)
+        return choice.options.index(made[choice.name])
+
+    assert compose(space, index) == arch
+    assert asked == list(made)
+    assert list(made) == [c.name for c in choices(space) if c.name in made]
+    assert {c.name for c in choices(space) if c.always} <= set(made)
 
 
 @EXAMPLES
