@@ -8,7 +8,7 @@ or not, is `edgenas.space.space`'s.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -167,6 +167,27 @@ def narrowings(part: ArchSpace, whole: ArchSpace) -> dict[str, Options]:
     return {c.name: c.options for c in choices(part) if c.options != known[c.name]}
 
 
+def holding(space: ArchSpace, archs: Iterable[Arch], *, whole: Collection[str] = ()) -> ArchSpace:
+    """The smallest part of a space that holds all of `archs`.
+
+    Args:
+        space: that they are from.
+        archs: at least one.
+        whole: names of choices that keep all of their options.
+
+    Raises:
+        ArchError: see `narrowed`.
+    """
+    kept: dict[str, set[Resolution]] = {}
+    for arch in archs:
+        for name, option in chosen(space.check(arch)).items():
+            kept.setdefault(name, set()).add(option)
+    only = {c.name: c.options for c in choices(space) if c.name in kept and c.name not in whole}
+    return narrowed_by(
+        space, {n: tuple(o for o in options if o in kept[n]) for n, options in only.items()}
+    )
+
+
 def only_largest(space: ArchSpace) -> dict[str, Options]:
     """The narrowings that leave nothing but the largest architecture of a space."""
     return narrowings(narrowed_by(space, {c.name: c.options[-1:] for c in choices(space)}), space)
@@ -196,7 +217,12 @@ def narrowing_text(name: str, options: Options) -> str:
 
 def options_text(options: Options) -> str:
     """Options as a person writes them: `16,24`, `25x40,33x40`."""
-    return ",".join(sides_text(option) for option in options)
+    return ",".join(texts_of(options))
+
+
+def texts_of(options: Options) -> tuple[str, ...]:
+    """The same, one by one."""
+    return tuple(sides_text(option) for option in options)
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,20 @@ from random import Random
 
 import pytest
 
-from edgenas.report import Baseline, Pick, TrainingPoint, TrainingSummary, units
+from edgenas.report import (
+    Baseline,
+    Options,
+    Pick,
+    ReportFieldError,
+    TrainingPoint,
+    TrainingSummary,
+    units,
+)
 from edgenas.report.blocks import draw_arch
 from edgenas.report.curve import CURVE_NARROW, CURVE_WIDE, median_images_per_s, training_curve
 from edgenas.report.frame import PlotSize
+from edgenas.report.markup import element
+from edgenas.report.spaces import draw_options
 from edgenas.report.wording import against_random, outside_because, shipping
 from tests.edgenas.report.edges import edge_devices
 from tests.edgenas.report.parsing import of_class, read_page, read_svg
@@ -22,6 +32,25 @@ def _pick() -> Pick:
     pick = edge_devices()["usual"].pick
     assert pick is not None
     return pick
+
+
+def test_options_that_went_are_struck_out_in_the_row_of_their_stage() -> None:
+    choices = (
+        Options("stem", ("8", "16"), ("8", "16")),
+        Options("s0.width", ("16", "24"), ("24",)),
+        Options("s0.b1.kernel", ("3", "5"), ()),
+        Options("s1.depth", ("1", "2"), ("1", "2")),
+    )
+    page = read_svg(element("div", draw_options(choices)))
+    rows = [[cell.text for cell in row.iter("th")] for row in page.iter("tr")]
+    assert rows == [["network"], ["stage 1"], ["stage 2"]]
+    stage = list(page.iter("tr"))[1]
+    assert [one.text for one in stage.iter("s")] == ["16", "3", "5"]
+    assert [one.text for one in stage.iter("b")] == ["24"]
+    assert [one.text for one in stage.iter("small")] == ["width", "block 2 kernel"]
+    assert draw_options(()) == ""
+    with pytest.raises(ReportFieldError, match=r"some of \('3',\)"):
+        Options("s0.b0.kernel", ("3",), ("5",))
 
 
 @pytest.mark.parametrize("size", [CURVE_WIDE, CURVE_NARROW])

@@ -15,6 +15,7 @@ from edgenas.space.narrowing import (
     choices,
     chosen,
     compose,
+    holding,
     narrowed,
     narrowed_by,
     narrowing_text,
@@ -81,6 +82,23 @@ def test_two_parts_of_a_choice_hold_every_architecture_once(space: ArchSpace) ->
     for name, one, two in splits(space):
         assert one.size() + two.size() == space.size(), name
         assert all(belongs(one, arch) + belongs(two, arch) == 1 for arch in drawn), name
+
+
+@EXAMPLES
+@given(st.sampled_from(SPACES), st.lists(seeds, min_size=1, max_size=4))
+def test_the_smallest_part_that_holds_some_has_no_option_that_none_of_them_makes(
+    space: ArchSpace, drawn: list[int]
+) -> None:
+    archs = [space.sample(random.Random(seed)) for seed in drawn]
+    part = holding(space, archs, whole=("resolution",))
+    assert all(part.check(arch) == arch for arch in archs)
+    made = [chosen(arch) for arch in archs]
+    for choice in choices(part):
+        if choice.name == "resolution":
+            assert choice.options == space.resolutions
+        else:
+            assert set(choice.options) == {one[choice.name] for one in made if choice.name in one}
+    assert holding(space, [space.largest()]) == narrowed_by(space, only_largest(space))
 
 
 @EXAMPLES

@@ -58,7 +58,7 @@ def _met(net: Supernet) -> set[str]:
 
 def test_every_tensor_is_met_before_steps_begin() -> None:
     state = State(_task(LSQ))
-    sampler = build_sampler("sandwich", state.task.setting(state.judge))
+    sampler = build_sampler("sandwich", state.setting)
     observe_ranges(state.net, state.task.batches(), sampler)
     begin_int8(state.net, state.average)
     scale, zero, met = state.net.grids()
@@ -72,7 +72,7 @@ def test_observing_looks_for_tensors_that_only_some_subnets_have() -> None:
     recipe = LSQ.override(batch=8)
     images = (pictures(MIXED, 16, 64, 0) * 255).byte().permute(0, 2, 3, 1).numpy()
     state = State(Task(MIXED, images, digits().labels[:64] % 5, recipe, DATA))
-    fixed = build_sampler("uniform", state.task.setting(state.judge))
+    fixed = build_sampler("uniform", state.setting)
     draw = fixed.draw
     fixed.draw = lambda step: [Draw(MIXED.largest()), *draw(step)[:0]]  # type: ignore[method-assign]
     observe_ranges(state.net, state.task.batches(), fixed)
