@@ -123,7 +123,7 @@ class OptunaSearch(Searcher):
     def _created(self, arch: Arch, **what: Any) -> Any:
         optuna = _library(self.name)
         indices, ranges = {}, {}
-        for name, option in chosen(arch).items():
+        for name, option in chosen(self.space, arch).items():
             options = self._choices[name].options
             indices[name] = options.index(option)
             ranges[name] = optuna.distributions.IntDistribution(0, len(options) - 1)

@@ -52,7 +52,7 @@ from edgenas.train.metrics import (
 from edgenas.train.objective import Lesson, Objective
 from edgenas.train.observing import observe_ranges
 from edgenas.train.optimisers import set_pace
-from edgenas.train.quantisers import begin_int8, bound_steps, in_every_precision
+from edgenas.train.quantisers import begin_int8, bound_steps, in_every_precision, mixed_at
 from edgenas.train.recipe import Recipe
 from edgenas.train.samplers import build_sampler, row_scores
 from edgenas.train.shrinking import shrinking_text, shrunk
@@ -151,7 +151,7 @@ class _Run:
         """The extreme subnets of what is trained, which steps give roles by."""
         ends = (self.state.space.largest(), self.state.space.smallest())
         # every draw is trained in all bits
-        self.largest, self.smallest = (replace(arch, bits=FULL_BITS) for arch in ends)
+        self.largest, self.smallest = (arch.in_bits(FULL_BITS) for arch in ends)
 
     # --- one step ------------------------------------------------------------------------------
 
@@ -202,12 +202,15 @@ class _Run:
         lesson = self.objective.lesson(batch, numerics, resolution)
         draws = state.sampler.draw(step)
         check_alike(self.peers, f"subnets of step {step}", lambda: repr(draws))
-        if "frozen" in self.recipe.teachers and any(d.arch != self.largest for d in draws):
+        if "frozen" in self.recipe.teachers and any(
+            d.arch.in_bits(FULL_BITS) != self.largest for d in draws
+        ):
             state.frozen.freeze(state.net, numerics)
         state.optimiser.zero_grad(set_to_none=True)
         trained: list[Trained] = []
         bits = state.net.weight_quantiser.bits if numerics is Numerics.INT8 else (FULL_BITS,)
-        for number, draw in enumerate(in_every_precision(draws, bits)):
+        mixed = mixed_at(state.space, self.recipe.seed, step)
+        for number, draw in enumerate(in_every_precision(draws, bits, mixed)):
             role = self._role(draw.arch, trained)
             logits = self._answer(draw.arch, lesson, number)
             loss = lesson.loss(logits, largest=role == "largest", learns_from=draw.learns_from)
@@ -269,7 +272,7 @@ class _Run:
     def _tell(self, trained: list[Trained]) -> None:
         """Let the sampler learn from a step that was taken."""
         state = self.state
-        for one in (one for one in trained if one.arch.bits == FULL_BITS):
+        for one in (one for one in trained if one.arch == one.arch.in_bits(FULL_BITS)):
             state.sampler.tell(state.step, one.arch, one.label_loss, one.norms)
             state.guards.seen += one.role == "smallest"
         if state.sampler.rows:

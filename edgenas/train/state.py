@@ -274,11 +274,11 @@ def check_recipe(recipe: Recipe, space: ArchSpace) -> None:
             f"recipe sampler: expected one of {', '.join(SAMPLERS)}, got {recipe.sampler!r}"
         )
     trained = WEIGHTS[recipe.weights]().bits
-    if not set(space.bits) <= set(trained):
+    if not space.precisions <= set(trained):
         raise RecipeError(
             f"recipe weights {recipe.weights!r}: expected a space with bits among {trained}, got "
-            f'{space.bits} of {space.name}; train with `weights = "double_rounding"` in a '
-            f"--recipe-file, or take bits out of the space"
+            f"{tuple(sorted(space.precisions))} of {space.name}; train with `weights = "
+            f'"double_rounding"` in a --recipe-file, or take bits out of the space'
         )
     load_teachers(recipe.teacher_files, space)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgenas.space.arch import Arch, BlockArch, Sides, StageArch
+from edgenas.space.arch import Arch, Sides, StageArch
 from edgenas.space.layers import Layer
 from edgenas.space.space import ArchSpace
 from edgenas.train.samplers.base import Setting, expect_keys
@@ -77,7 +77,8 @@ class SliceScores:
     def _arranged_stage(self, owner: str, stage: StageArch) -> StageArch:
         kernels = self._assigned(owner, "kernel", [block.kernel for block in stage.blocks])
         expands = self._assigned(owner, "expand", [block.expand for block in stage.blocks])
-        return replace(stage, blocks=tuple(map(BlockArch, kernels, expands)))
+        pairs = zip(stage.blocks, kernels, expands, strict=True)
+        return replace(stage, blocks=tuple(replace(b, kernel=k, expand=e) for b, k, e in pairs))
 
     def _assigned(self, owner: str, kind: str, choices: Sequence[int]) -> list[int]:
         places = sorted(

@@ -23,6 +23,7 @@ from edgenas.report.frame import PlotSize
 from edgenas.report.markup import element
 from edgenas.report.spaces import draw_options
 from edgenas.report.wording import against_random, outside_because, shipping
+from edgenas.space import Arch, BlockArch, StageArch
 from tests.edgenas.report.edges import edge_devices
 from tests.edgenas.report.parsing import of_class, read_page, read_svg
 from tests.edgenas.report.sample import sample_training
@@ -32,6 +33,13 @@ def _pick() -> Pick:
     pick = edge_devices()["usual"].pick
     assert pick is not None
     return pick
+
+
+def test_bits_of_layers_are_in_the_box_of_their_block() -> None:
+    blocks = (BlockArch(3, 2, (4, 8, 4)), BlockArch(5, 2))
+    page = draw_arch(Arch(8, 8, (StageArch(16, blocks),), 32))
+    assert page.count(">4/8/4 bit<") == 1
+    assert page.count("weights of 4/8/4 bits") == 1
 
 
 def test_options_that_went_are_struck_out_in_the_row_of_their_stage() -> None:

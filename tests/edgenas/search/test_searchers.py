@@ -179,9 +179,11 @@ def test_a_space_that_is_used_up_gives_a_shorter_list(make: Make) -> None:
 
 
 def test_bits_are_searched_where_a_space_offers_several(make: Make) -> None:
-    space = replace(DIGITS, bits=(4, 8))
+    stages = tuple(replace(stage, bits=(4, 8)) for stage in DIGITS.stages)
+    space = replace(DIGITS, stages=stages, bits=(4, 8))
     trials = search(make(space=space), [], 24)
     assert {trial.arch.bits for trial in trials} == {4, 8}
+    assert len({trial.arch.stages[0].blocks[0].bits for trial in trials}) > 4
     assert all(space.check(trial.arch) == trial.arch for trial in trials)
 
 
