@@ -61,7 +61,7 @@ class OptunaSearch(Searcher):
             last = len(choice.options) - 1
             return int(trial.suggest_int(choice.name, 0, last))
 
-        return compose(self.space, suggested)
+        return self.space.fitted(compose(self.space, suggested), rng)
 
     @abstractmethod
     def _sampler(self, seed: int, complete: Sequence[Any]) -> Any:

@@ -219,6 +219,10 @@ class ArchSpace:
                 row += (block.bits or [arch.bits] * count) if block else [0] * count
         return (*row, arch.bits) if self._chooses_bits else tuple(row)
 
+    def fitted(self, arch: Arch, rng: random.Random) -> Arch:
+        """`arch` itself; a space that moves within a limit gives a network like it."""
+        return arch
+
     def restrict(self, **choices: tuple[Resolution, ...]) -> ArchSpace:
         """A subspace with fewer resolutions, stems, heads or bits; any choice by its name is
         `edgenas.space.narrowing`'s.
@@ -242,7 +246,7 @@ class ArchSpace:
 
         The largest subnet alone does not show every addition and shortcut: they depend on shapes.
         """
-        return _lower(self, self.largest(), everything=True)
+        return _lower(self, self._corner(-1), everything=True)
 
     def map_sizes(self, arch: Arch) -> tuple[Sides, ...]:
         """Height and width of the feature map after the stem and after each stage."""
