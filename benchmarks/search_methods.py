@@ -32,7 +32,7 @@ from edgenas.search.searcher import Searcher
 
 BUDGETS = {
     "random": 800, "regularised": 800, "nsga2": 800, "evolution": 300, "linas": 400,
-    "surrogate": 200,
+    "surrogate": 200, "optuna-tpe": 300, "optuna-nsga2": 800,
 }  # fmt: skip
 MARKS = (20, 30, 50, 75, 100, 150, 200, 300, 400)
 GOALS = (0.95, 0.99)

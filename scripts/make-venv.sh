@@ -36,12 +36,12 @@ install_with_uv() {
     export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}" UV_PYTHON_DOWNLOADS=never
     uv=.venv-bootstrap/bin/uv
     "$uv" venv --quiet --clear --python "$python" .venv || return 1
-    "$uv" pip install --python .venv/bin/python -c constraints.txt -e '.[host,postgres,device,onnx,dev]'
+    "$uv" pip install --python .venv/bin/python -c constraints.txt -e '.[host,postgres,optuna,device,onnx,dev]'
 }
 
 install_with_pip() {
     "$python" -m venv --clear .venv || return 1
-    .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[host,postgres,device,onnx,dev]'
+    .venv/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[host,postgres,optuna,device,onnx,dev]'
 }
 
 if ! install_with_uv; then

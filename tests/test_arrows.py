@@ -79,6 +79,7 @@ SITES: dict[str, set[str]] = {
     "scipy": {"edgenas.search.regressors"},
     "threadpoolctl": {"edgenas.search.regressors"},
     "pymoo": {"edgenas.search.inner"},
+    "optuna": {"edgenas.search.optuna_samplers"},
     "PIL": {"edgenas.data.pixels"},
     "sqlalchemy": {
         *("edgenas.database", "edgenas.search.study", "edgenas.search.probes"),
@@ -103,6 +104,7 @@ LATE_IMPORTS: dict[str, str] = {
     "firmware_bridge.wire.signing": "an idle daemon has no signature to check",
     "firmware_bridge.certificates": "an idle daemon has no certificate to renew",
     "edgenas.search.inner": "a command that only reads a study needs no optimiser",
+    "edgenas.search.optuna_samplers": "an optional library, for those who name its searchers",
     "edgenas.search.regressors": "a command that only reads a study needs no learning library",
     "edgenas.cli": "a command loads only what it runs",
     "firmware_bridge.cli": "a command loads only what it runs",

@@ -158,6 +158,8 @@ def _identity(
 ) -> dict[str, Any]:
     """What must not change while a table is made; limits and evolution may."""
     text = repr(super_space)
+    for unsaid in (", bits=(), layer_bits=()", ", bits=()"):  # named as before layers had bits
+        text = text.replace(unsaid, "")
     return {
         "format": FORMAT,
         "super_space": hashlib.sha256(text.encode()).hexdigest(),

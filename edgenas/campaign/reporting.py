@@ -25,6 +25,7 @@ from edgenas.search.budget import Budget
 from edgenas.search.front import accuracy_and_latency, best_under, pareto_front
 from edgenas.search.study import Study
 from edgenas.search.trial import Outcome, Trial
+from edgenas.space.narrowing import choices, texts_of
 from edgenas.train.checkpoint import Checkpoint
 from edgenas.train.loop import StepReport, read_metrics, training_seconds
 
@@ -65,7 +66,8 @@ def build_report(sources: Sources, command: str) -> r.Report:
             len(sources.data.search), images, sources.data.fingerprint,
         ),
         supernet=r.SupernetSummary(
-            sources.card.preset, space.name, space.size(), _training(sources)
+            sources.card.preset, space.name, space.size(), _training(sources),
+            _shrunk(sources.checkpoint),
         ),
         devices=tuple(
             _device(sources, setup, picks.get(setup.device_id), figures.get(setup.device_id))
@@ -78,6 +80,17 @@ def build_report(sources: Sources, command: str) -> r.Report:
             if not s.succeeded
         ),
     )  # fmt: skip
+
+
+def _shrunk(checkpoint: Checkpoint) -> tuple[r.Options, ...]:
+    """Every choice before and after, where the run has reduced its space."""
+    if checkpoint.whole is None:
+        return ()
+    left = {choice.name: choice.options for choice in choices(checkpoint.space)}
+    return tuple(
+        r.Options(c.name, texts_of(c.options), texts_of(left.get(c.name, ())))
+        for c in choices(checkpoint.whole)
+    )
 
 
 def _final_figures(sources: Sources, picks: Mapping[str, Picked]) -> dict[str, FinalFigures]:

@@ -3,6 +3,7 @@
 checkpoint.pt, metrics.jsonl   train
 tensorboard/                   train: the metrics as TensorBoard reads them
 space.toml                     train: the space, where it is no preset
+shrunk.toml                    train: what of the space is left, where the recipe shrinks it
 good.pt                        train: where it goes back to, until it has ended
 run.json                       train: data set and preset, for the later steps
 keys/                          train: the release keys, for devices must know them from the start
@@ -70,6 +71,7 @@ class RunDir:
         self.card = path / "run.json"
         self.checkpoint = path / "checkpoint.pt"
         self.space = path / "space.toml"
+        self.shrunk = path / "shrunk.toml"
         self.exports = path / "exports"
         self.study = path / "study.sqlite"
         self.setups = path / "devices.json"

@@ -51,6 +51,8 @@ class SearchPlan:
                 f"search: expected counts >= 0 for searchers among {', '.join(SEARCHERS)}, got "
                 f"{self.trials}"
             )
+        for name in self.trials:
+            SEARCHERS[name].check_available()
         check_level(self.level)
 
     @property

@@ -153,6 +153,8 @@ def train_run(
         on_step=lambda report: progress.advance(report.step, figures.of(report)),
         on_note=progress.note, peers=peers, products=products, source=source,
     )  # fmt: skip
+    if peers.rank == 0 and checkpoint.whole is not None:
+        write_text(run.shrunk, space_toml(checkpoint.space))
     return checkpoint, data
 
 

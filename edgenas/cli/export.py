@@ -28,7 +28,7 @@ def add_parser(commands: Subparsers) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--weight-bits", type=int, choices=(8, 4),
-        help="precision of the weights (default: as the architecture says, or 8); 4 needs a "
+        help="precision of all weights (default: as the architecture says, or 8); 4 needs a "
         "supernet trained with double rounding, and is written as INT8 codes in steps of 16",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of --arch random (default: 0)")
@@ -105,11 +105,8 @@ def _arch(args: argparse.Namespace, space: ArchSpace) -> Arch:
     if args.arch == "smallest":
         return space.smallest()
     arch = Arch.from_dict(read_json(Path(args.arch), "edgenas export --arch-out"))
-    space.check(_in_bits(arch, 8))  # which others there are, the supernet says
-    return arch
+    return space.check_form(arch)  # which bits there are, the supernet says
 
 
 def _in_bits(arch: Arch, bits: int | None) -> Arch:
-    from dataclasses import replace
-
-    return arch if bits is None else replace(arch, bits=bits)
+    return arch if bits is None else arch.in_bits(bits)

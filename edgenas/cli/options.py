@@ -87,6 +87,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint-every", type=int, metavar="STEPS", help="steps between checkpoints"
     )
+    parser.add_argument(
+        "--shrink-at", type=float, metavar="SHARE",
+        help="after this share of all steps, reduce the space to the choices that weight scores "
+        "prefer (docs/spaces.md); search then sees what is left (default: never)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument(
         "--precision", default="auto", metavar="TYPE",
@@ -136,7 +141,7 @@ def training_options(args: argparse.Namespace) -> TrainOptions:
     """The parsed options of `add_training`."""
     from edgenas.campaign.training import TrainOptions
 
-    names = ("sampler", "epochs", "batch", "rate", "checkpoint_every")
+    names = ("sampler", "epochs", "batch", "rate", "checkpoint_every", "shrink_at")
     overrides: dict[str, object] = {name: getattr(args, name) for name in names}
     return TrainOptions(
         args.data, args.data_root, args.preset, args.recipe, overrides, args.seed,

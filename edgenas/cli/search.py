@@ -9,6 +9,7 @@ from edgenas.cli.options import Subparsers, add_broker, add_run
 from edgenas.cli.search_options import (
     add_search,
     check_limited,
+    searched_space,
     wanted_limits,
     wanted_trials,
 )
@@ -59,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         workbench(folder) as bench,
         fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host,
     ):
+        space = searched_space(args, bench.checkpoint.space, bench.study.trials())
         setups = _setups(args, host)
         finals = FinalsPlan(args.finalists, args.sessions, args.final_level, args.most_sessions)
         every = REFERENCE_EVERY if args.devices else 0
@@ -68,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             if bench.study.budgets().get(device) != budget:
                 bench.study.set_budget(device, budget)
         save_setups(folder, bench.study, setups, finals)
-        measurer, space = bench.measurer(host), bench.checkpoint.space
+        measurer = bench.measurer(host)
         budgets = [
             establish_budget(measurer, bench.study, space, setup, BudgetShares(0.7, 0.7), 3)
             for setup in setups

@@ -6,13 +6,15 @@ Reading and deciding only; the command itself is `edgenas.cli.search`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from edgenas.cli.options import add_budget, add_devices, seconds
 
 if TYPE_CHECKING:
     from edgenas.search.budget import Budget
+    from edgenas.search.trial import Trial
+    from edgenas.space import ArchSpace
 
 TRIALS, RANDOM = 24, 12  # candidates, where nobody says how many
 LEARNT_FROM = 30  # measurements from which on models of the device pay
@@ -40,6 +42,11 @@ def add_search(parser: argparse.ArgumentParser) -> None:
         help="limit on peak memory in megabytes, for all devices",
     )  # fmt: skip
     parser.add_argument(
+        "--packed-kib", type=float, metavar="KIB",
+        help="propose only networks whose weights, in the bits of their layers, and biases take at "
+        "most so many KiB: what has to be sent (docs/search.md)",
+    )  # fmt: skip
+    parser.add_argument(
         "--objective", default="accuracy,latency", metavar="NAMES",
         help="accuracy,latency (default: a front inside the limits) or accuracy (the most accurate "
         "network inside the limits)",
@@ -47,7 +54,8 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--searcher", metavar="NAME",
         help="evolution (default below 30 trials), surrogate (fewest measurements; default from 30 "
-        "trials on), linas, nsga2, regularised, spos, ofa, random",
+        "trials on), linas, nsga2, regularised, spos, ofa, random; with the extra optuna: "
+        "optuna-tpe, optuna-nsga2",
     )  # fmt: skip
     parser.add_argument("--trials", type=int, help=f"candidates of the searcher ({TRIALS})")
     parser.add_argument("--random", type=int, help=f"candidates of random search ({RANDOM})")
@@ -111,6 +119,36 @@ def wanted_limits(args: argparse.Namespace) -> list[str]:
 def _plain(value: float) -> str:
     """A number without an exponent, which limits cannot have."""
     return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def searched_space(
+    args: argparse.Namespace, space: ArchSpace, trials: Iterable[Trial]
+) -> ArchSpace:
+    """The space that is searched: all of the supernet's, or what --packed-kib leaves of it.
+
+    Args:
+        args: the parsed options.
+        space: of the supernet.
+        trials: what was measured already.
+
+    Raises:
+        ArchError: not even the smallest network is within the limit.
+        CampaignError: larger ones were measured, and could be picked.
+    """
+    from edgenas.campaign.errors import CampaignError
+    from edgenas.space.sized import sized
+
+    if args.packed_kib is None:
+        return space
+    part = sized(space, int(1024 * args.packed_kib))
+    larger = sum(not part.admits(trial.arch) for trial in trials)
+    if larger:
+        raise CampaignError(
+            f"--packed-kib {args.packed_kib:g}: expected a study without larger networks, got "
+            f"{larger} that were measured before; they could be picked, so search in a copy of the "
+            f"run folder without study.sqlite, or allow more"
+        )
+    return part
 
 
 def check_limited(args: argparse.Namespace, budgets: Sequence[Budget]) -> None:

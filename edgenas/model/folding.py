@@ -42,9 +42,8 @@ def fold(
     layer: Layer,
     calibration: Calibration,
     quantiser: WeightQuantiser,
-    bits: int,
 ) -> Folded:
-    """Active weight of a layer with its BatchNorm in it, quantised to `bits`."""
+    """Active weight of a layer with its BatchNorm in it, quantised to its bits."""
     if isinstance(module, ElasticLinear):
         weight, bias = module.slice(layer).detach().clone(), module.bias.detach().clone()
         factor = torch.ones_like(bias)
@@ -53,5 +52,5 @@ def fold(
         factor = gamma / torch.sqrt(calibration.var[layer.name] + BN_EPS)
         weight = (module.slice(layer) * factor.view(-1, 1, 1, 1)).contiguous()
         bias = beta - calibration.mean[layer.name] * factor
-    codes, scale = quantiser.codes(module, layer, factor, bits)
+    codes, scale = quantiser.codes(module, layer, factor, layer.bits)
     return Folded(weight, bias, codes, scale, quantiser.recomputable)

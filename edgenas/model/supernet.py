@@ -9,8 +9,6 @@ from `edgenas.space.layers`, slices from `edgenas.model.elastic`, numbers from
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -89,7 +87,7 @@ class Supernet(nn.Module):
 
         Args:
             x: images [n, channels, h, w] in [0, 1], of the size that is arch.resolution.
-            arch: the subnet that runs, its weights in `arch.bits`.
+            arch: the subnet that runs, the weights of each layer in the bits it says.
             numerics: float warm-up or INT8 fake quantisation.
             calibration: the subnet's own statistics and ranges, with which INT8 rounds exactly as
                 the device does and passes no gradient. Without it BatchNorm uses the batch and the
@@ -133,13 +131,14 @@ class Supernet(nn.Module):
         Raises:
             ArchError: names the choice that does not exist here.
         """
-        if arch.bits not in self.weight_quantiser.bits:
+        unknown = arch.precisions - set(self.weight_quantiser.bits)
+        if unknown:
+            got = ", ".join(map(str, sorted(unknown)))
             raise ArchError(
-                f"architecture: expected bits among {self.weight_quantiser.bits}, got {arch.bits}; "
+                f"architecture: expected bits among {self.weight_quantiser.bits}, got {got}; "
                 f'a supernet trained with weights = "double_rounding" has 8 and 4'
             )
-        self.space.check(replace(arch, bits=self.space.bits[-1]))
-        return arch
+        return self.space.check_form(arch)
 
     # --- quantisers ----------------------------------------------------------------------------
 
@@ -182,7 +181,7 @@ class Supernet(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in steps]
 
     def _folded(self, layer: Layer, arch: Arch, calibration: Calibration) -> Folded:
-        return fold(self.module(layer), layer, calibration, self.weight_quantiser, arch.bits)
+        return fold(self.module(layer), layer, calibration, self.weight_quantiser)
 
     # --- parts ---------------------------------------------------------------------------------
 
@@ -273,7 +272,7 @@ class Pass:
     def _weight(self, module: Elastic, layer: Layer) -> Tensor:
         if self.numerics is Numerics.FLOAT:
             return module.slice(layer)
-        return self.net.weight_quantiser.fake_quantize(module, layer, self.arch.bits)
+        return self.net.weight_quantiser.fake_quantize(module, layer, layer.bits)
 
     def _tensor(self, layer: Layer, y: Tensor) -> Tensor:
         """Activation, observation and quantisation of one produced tensor."""

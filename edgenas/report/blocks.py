@@ -14,6 +14,7 @@ from edgenas.space import Arch, BlockArch, Sides, StageArch, StageSpace
 
 _LOWEST_PX = 34.0
 _GROWTH_PX = 34.0
+_LINE_PX = 15.0
 _COLOURED_KERNELS = (1, 3, 5, 7, 9)
 _KINDS = {"mbconv": "MBConv", "fused": "fused MBConv", "resnet": "ResNet", "conv": "convolution"}
 
@@ -65,17 +66,24 @@ def _draw_stage(number: int, stage: StageArch, form: StageSpace, note: str, tall
 
 
 def _draw_block(block: BlockArch, form: StageSpace, tallest: int) -> Markup:
-    height = _LOWEST_PX + _GROWTH_PX * block.expand / tallest
+    height = _LOWEST_PX + _GROWTH_PX * block.expand / tallest + _LINE_PX * bool(block.bits)
     kernel = _size(form.spanned(block.kernel))
     colour = f"k{block.kernel}" if block.kernel in _COLOURED_KERNELS else "k-other"
     return element(
         "div",
         element("b", kernel),
         element("span", f"e{block.expand}"),
+        _bits(block),
         class_=f"block {colour}",
         style=f"height:{height:.0f}px",
-        title=f"{_KINDS[form.block]}: kernel {kernel}, expansion {block.expand}",
+        title=f"{_KINDS[form.block]}: kernel {kernel}, expansion {block.expand}"
+        + (f", weights of {'/'.join(map(str, block.bits))} bits" if block.bits else ""),
     )
+
+
+def _bits(block: BlockArch) -> Markup:
+    """Bits of the block's layers, where they are its own."""
+    return element("span", "/".join(map(str, block.bits)) + " bit") if block.bits else Markup()
 
 
 def _legend(arch: Arch, forms: Sequence[StageSpace], with_sides: bool) -> Markup:

@@ -14,6 +14,7 @@ from edgenas.report.curve import CURVE_NARROW, CURVE_WIDE, median_images_per_s, 
 from edgenas.report.markup import Markup, element, join
 from edgenas.report.model import DeviceReport, Pick, Report
 from edgenas.report.scatter import QUIET_ABOVE
+from edgenas.report.spaces import draw_options
 from edgenas.report.tables import candidate_table, failed_table, failure_table, finalist_table
 from edgenas.report.wording import (
     against_random,
@@ -93,6 +94,7 @@ def training_section(report: Report) -> Markup:
         wide,
         narrow,
         missing,
+        draw_options(supernet.shrunk),
         class_="panel",
     )
 

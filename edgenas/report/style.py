@@ -123,6 +123,7 @@ a{color:inherit}
 .plots.three{grid-template-columns:repeat(3,minmax(0,1fr))}
 svg.plot{display:block;width:100%;height:auto;overflow:visible;font-family:FONT}
 svg.plot.narrow{display:none}
+.options s{color:var(--ink3)}.options small{color:var(--ink2)}
 .scroll{overflow-x:auto;margin:0 0 8px}
 table{border-collapse:collapse;font-size:13px;width:100%}
 th,td{

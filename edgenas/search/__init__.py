@@ -10,6 +10,7 @@ from edgenas.search.evolution import EvolutionSearch
 from edgenas.search.genetic import AgingSearch, NsgaSearch
 from edgenas.search.limited import OfaSearch, SposSearch
 from edgenas.search.linas import LinasSearch
+from edgenas.search.optuna_samplers import OptunaNsgaSearch, OptunaTpeSearch
 from edgenas.search.random_search import RandomSearch
 from edgenas.search.searcher import Searcher
 from edgenas.search.surrogate import SurrogateSearch
@@ -21,5 +22,6 @@ SEARCHERS: dict[str, type[Searcher]] = {
     for searcher in (
         *(RandomSearch, EvolutionSearch, SurrogateSearch, LinasSearch),
         *(NsgaSearch, AgingSearch, SposSearch, OfaSearch),
+        *(OptunaTpeSearch, OptunaNsgaSearch),
     )
 }

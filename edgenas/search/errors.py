@@ -4,6 +4,7 @@
     |-- TrialError             a trial or an outcome that contradicts itself
     |-- BudgetError            a limit that cannot be read or that nothing could meet
     |-- ForeignTrialError      a trial of another device or space told to a searcher
+    |-- MissingLibraryError    a searcher needs a library that comes with an optional extra
     `-- StudyError             the history's file cannot be used; carries the path
         `-- StudyMismatchError it belongs to another checkpoint, space, data set or seed
 
@@ -45,6 +46,23 @@ class BudgetError(SearchError):
 
 class ForeignTrialError(SearchError):
     """A searcher was told a trial that says nothing about its device or space."""
+
+
+class MissingLibraryError(SearchError):
+    """A searcher is named whose library is not installed.
+
+    Attributes:
+        library: what is missing.
+        extra: of this distribution; installing it brings the library.
+    """
+
+    def __init__(self, who: str, library: str, extra: str) -> None:
+        """Say who needs which library, and which extra brings it."""
+        self.library, self.extra = library, extra
+        super().__init__(
+            f"{who}: expected the library {library}, which is not installed here; "
+            f"install it with: pip install 'edgenas[host,{extra}]'"
+        )
 
 
 class StudyError(SearchError):

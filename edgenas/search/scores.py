@@ -106,6 +106,18 @@ class WeightBytesScore(Score):
         return float(self._space.weight_bytes(arch))
 
 
+class PackedBytesScore(Score):
+    """Bytes of weights in the bits of their layers and of biases: what has to be sent of them."""
+
+    metric, cost = "packed_bytes", CostClass.ARITHMETIC
+
+    def __init__(self, space: ArchSpace) -> None:
+        self._space = space
+
+    def of(self, arch: Arch) -> float:
+        return float(self._space.packed_bytes(arch))
+
+
 class BlockTableScore(Score):
     """Latency in ms as the sum over layers of what each of them took on a device.
 

@@ -48,6 +48,15 @@ class Searcher(ABC):
         self._asked_here: dict[str, int] = {}
         self._numbers: dict[str, int] = {}
 
+    @classmethod
+    def check_available(cls) -> None:
+        """Let this kind of searcher through where everything that it needs is installed.
+
+        Raises:
+            MissingLibraryError: names the extra that brings what is not.
+        """
+        return
+
     def ask(self, k: int = 1) -> list[Arch]:
         """Propose `k` architectures, none of which was proposed or told before.
 

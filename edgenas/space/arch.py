@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,10 +28,18 @@ class ArchError(EdgenasError):
 
 @dataclass(frozen=True)
 class BlockArch:
-    """One block: kernel size and expansion ratio. Of which kind it is says its space."""
+    """One block: kernel size and expansion ratio. Of which kind it is says its space.
+
+    Attributes:
+        kernel: side of its kernel.
+        expand: hidden channels over input or output channels.
+        bits: width of the weights of each of its layers, in the order of
+            `edgenas.space.stage.LAYERS`; () stands for that of the whole network.
+    """
 
     kernel: int
     expand: int
+    bits: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,8 @@ class Arch:
         stem: output channels of the stem convolution.
         stages: the stages in order.
         head: output channels of the last 1x1 convolution, before pooling.
-        bits: width of the weights, 8 or 4; activations have 8 always.
+        bits: width of the weights, 8 or 4, of all layers of which their block says nothing else;
+            activations have 8 always.
     """
 
     resolution: Resolution
@@ -78,7 +87,27 @@ class Arch:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON form; `from_dict` is its inverse."""
-        return asdict(self)
+        whole = asdict(self)
+        for stage in whole["stages"]:
+            for block in stage["blocks"]:
+                if not block["bits"]:  # so that ids are what they were before blocks had bits
+                    del block["bits"]
+        return whole
+
+    @property
+    def precisions(self) -> frozenset[int]:
+        """Every width that some layer's weights have."""
+        own = (bits for stage in self.stages for block in stage.blocks for bits in block.bits)
+        outside_blocks = {self.bits}  # the stem at least
+        return frozenset(outside_blocks.union(own))
+
+    def in_bits(self, bits: int) -> Arch:
+        """The same network with all weights in `bits`."""
+        stages = tuple(
+            replace(stage, blocks=tuple(replace(block, bits=()) for block in stage.blocks))
+            for stage in self.stages
+        )
+        return replace(self, stages=stages, bits=bits)
 
     @staticmethod
     def from_dict(data: dict[str, Any]) -> Arch:
@@ -91,7 +120,7 @@ class Arch:
             stages = tuple(
                 StageArch(
                     int(stage["width"]),
-                    tuple(BlockArch(int(b["kernel"]), int(b["expand"])) for b in stage["blocks"]),
+                    tuple(map(_read_block, stage["blocks"])),
                 )
                 for stage in data["stages"]
             )
@@ -112,11 +141,11 @@ class Arch:
     def describe(self) -> str:
         """One line for a person: `r16 stem8 | 16: k3e2 k5e3 | ... | head64`; `r49x40 ...`.
 
-        Weights of other than 8 bits are said at the end: `... | 4 bits`.
+        Weights of other than 8 bits are said at the end: `... | 4 bits`; those of a block with
+        layers of its own bits behind it: `k3e2:4/8/4`.
         """
         stages = " | ".join(
-            f"{s.width}: " + " ".join(f"k{b.kernel}e{b.expand}" for b in s.blocks)
-            for s in self.stages
+            f"{s.width}: " + " ".join(map(_block_text, s.blocks)) for s in self.stages
         )
         bits = "" if self.bits == FULL_BITS else f" | {self.bits} bits"
         return f"r{sides_text(self.resolution)} stem{self.stem} | {stages} | head{self.head}{bits}"
@@ -130,6 +159,17 @@ def sides(resolution: Resolution) -> Sides:
 def sides_text(resolution: Resolution) -> str:
     """For a person: `16` of a square, `49x40` of another input."""
     return str(resolution) if isinstance(resolution, int) else "x".join(map(str, resolution))
+
+
+def _block_text(block: BlockArch) -> str:
+    bits = ":" + "/".join(map(str, block.bits)) if block.bits else ""
+    return f"k{block.kernel}e{block.expand}{bits}"
+
+
+def _read_block(data: dict[str, Any]) -> BlockArch:
+    return BlockArch(
+        int(data["kernel"]), int(data["expand"]), tuple(map(int, data.get("bits", ())))
+    )
 
 
 def _read_resolution(value: Any) -> Resolution:

@@ -59,7 +59,9 @@ def excerpt(
         classes=2,
         resolutions=(side,),
         stems=before,
-        stages=(stage.with_form(form),),
+        stages=(
+            replace(stage.with_form(form), bits=()),
+        ),  # 8 bits: they imitate, time and cost alike
         heads=(target.cout,),
         stem_kernel=1,
     )

@@ -9,11 +9,11 @@ block is one function here; which kind a stage has says `edgenas.space.stage`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from edgenas.space.arch import Arch, Sides
-from edgenas.space.stage import BlockKind, StageSpace, StemSpace
+from edgenas.space.arch import FULL_BITS, Arch, Sides
+from edgenas.space.stage import LAYERS, BlockKind, StageSpace, StemSpace
 
 Kind = Literal["conv", "depthwise", "add", "mean", "linear"]
 INPUT = "input"
@@ -33,6 +33,7 @@ class Layer:
         stride: (down, across).
         size: (height, width) of the input tensor in pixels.
         relu: whether a ReLU is fused into the output.
+        bits: width of its weights.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Layer:
     stride: Sides = (1, 1)
     size: Sides = (1, 1)
     relu: bool = False
+    bits: int = FULL_BITS
 
     @property
     def out_size(self) -> Sides:
@@ -74,9 +76,12 @@ class Layer:
         """INT8 weights plus one INT32 bias an output channel, in bytes."""
         return self.cout * (self.fan_in + 4) if self.weighted else 0
 
-    def packed_bytes(self, bits: int) -> int:
-        """Weights of so many bits each, and one INT32 bias an output channel, in bytes."""
-        return -(-self.cout * self.fan_in * bits // 8) + 4 * self.cout if self.weighted else 0
+    @property
+    def packed_bytes(self) -> int:
+        """Weights of `bits` each, and one INT32 bias an output channel, in bytes."""
+        if not self.weighted:
+            return 0
+        return -(-self.cout * self.fan_in * self.bits // 8) + 4 * self.cout
 
     @property
     def in_elements(self) -> int:
@@ -139,7 +144,27 @@ def lower(
         before = form.widths
     head = _conv("head", layers[-1], arch.head, relu=True)
     pool = Layer("pool", "mean", ("head",), arch.head, arch.head, size=head.out_size)
-    return (*layers, head, pool, Layer("logits", "linear", ("pool",), arch.head, classes))
+    logits = Layer("logits", "linear", ("pool",), arch.head, classes)
+    return _in_their_bits(arch, stages, (*layers, head, pool, logits))
+
+
+def _in_their_bits(
+    arch: Arch, stages: tuple[StageSpace, ...], layers: tuple[Layer, ...]
+) -> tuple[Layer, ...]:
+    """The layers with the bits that `arch` gives them."""
+    if arch.precisions == {FULL_BITS}:
+        return layers
+    found: dict[str, int] = {}
+    for index, (stage, form) in enumerate(zip(arch.stages, stages, strict=True)):
+        for number, block in enumerate(stage.blocks):
+            own = dict(zip(LAYERS[form.block], block.bits, strict=True)) if block.bits else {}
+            if form.block == "resnet" and own:
+                own["shortcut"] = own["first"]
+            found |= {f"s{index}.b{number}.{name}": bits for name, bits in own.items()}
+    return tuple(
+        replace(layer, bits=found.get(layer.name, arch.bits)) if layer.weighted else layer
+        for layer in layers
+    )
 
 
 # --- blocks ------------------------------------------------------------------------------------

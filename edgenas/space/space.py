@@ -27,6 +27,7 @@ from edgenas.space.arch import (
 )
 from edgenas.space.layers import Layer, lower
 from edgenas.space.stage import (
+    LAYERS,
     Axes,
     StageSpace,
     StemSpace,
@@ -59,7 +60,8 @@ class ArchSpace:
         stem_axes: both: the stem is a square convolution. time: its window spans the whole width
             of the input, which so becomes channels; kernel and stride are along the height.
         bits: of the weights of a whole network, ascending. More than one makes the precision a
-            choice like any other (SimQ-NAS, Nagarajan et al. 2023, there layer by layer).
+            choice like any other. Layers of stages that have `bits` choose for themselves; this one
+            is then of the rest: stem, head, classifier.
     """
 
     name: str
@@ -120,10 +122,25 @@ class ArchSpace:
         Raises:
             ArchError: names the first choice that does not exist here.
         """
+        self.check_form(arch)
+        self._expect("bits", arch.bits, self.bits)
+        for index, (stage, choices) in enumerate(zip(arch.stages, self.stages, strict=True)):
+            for i, block in enumerate(stage.blocks):
+                offered = [choices.bits_at(i, k) for k in range(len(choices.layers_with_bits))]
+                self._expect(f"number of bits in stage {index}", len(block.bits), (len(offered),))
+                for bits, options in zip(block.bits, offered, strict=True):
+                    self._expect(f"stage {index} bits", bits, options)
+        return arch
+
+    def check_form(self, arch: Arch) -> Arch:
+        """Return `arch` if it belongs to this space but perhaps for the bits of its weights.
+
+        Raises:
+            ArchError: names the first choice that does not exist here.
+        """
         self._expect("resolution", arch.resolution, self.resolutions)
         self._expect("stem", arch.stem, self.stems)
         self._expect("head", arch.head, self.heads)
-        self._expect("bits", arch.bits, self.bits)
         self._expect("number of stages", len(arch.stages), (len(self.stages),))
         for index, (stage, choices) in enumerate(zip(arch.stages, self.stages, strict=True)):
             self._expect(f"stage {index} width", stage.width, choices.widths)
@@ -131,6 +148,8 @@ class ArchSpace:
             for i, block in enumerate(stage.blocks):
                 self._expect(f"stage {index} kernel", block.kernel, choices.kernels_at(i))
                 self._expect(f"stage {index} expand", block.expand, choices.expands_at(i))
+                known = (0, len(LAYERS[choices.block]))
+                self._expect(f"number of bits in stage {index}", len(block.bits), known)
         return arch
 
     def size(self) -> int:
@@ -138,7 +157,10 @@ class ArchSpace:
         total = len(self.resolutions) * len(self.stems) * len(self.heads) * len(self.bits)
         for stage in self.stages:
             per_block = [
-                len(stage.kernels_at(i)) * len(stage.expands_at(i)) for i in range(stage.depths[-1])
+                len(stage.kernels_at(i))
+                * len(stage.expands_at(i))
+                * prod(len(stage.bits_at(i, k)) for k in range(len(stage.layers_with_bits)))
+                for i in range(stage.depths[-1])
             ]
             total *= len(stage.widths) * sum(prod(per_block[:depth]) for depth in stage.depths)
         return total
@@ -170,7 +192,8 @@ class ArchSpace:
             for i in range(pick(a.depth, b.depth)):
                 x = a.blocks[i] if i < a.depth else b.blocks[i]
                 y = b.blocks[i] if i < b.depth else a.blocks[i]
-                blocks.append(BlockArch(pick(x.kernel, y.kernel), pick(x.expand, y.expand)))
+                bits = tuple(pick(*pair) for pair in zip(x.bits, y.bits, strict=False))  # or none
+                blocks.append(BlockArch(pick(x.kernel, y.kernel), pick(x.expand, y.expand), bits))
             stages.append(StageArch(pick(a.width, b.width), tuple(blocks)))
         return Arch(
             pick(left.resolution, right.resolution),
@@ -192,7 +215,13 @@ class ArchSpace:
             for i in range(choices.depths[-1]):
                 block = stage.blocks[i] if i < stage.depth else None
                 row += [block.kernel, block.expand] if block else [0, 0]
+                count = len(choices.layers_with_bits)
+                row += (block.bits or [arch.bits] * count) if block else [0] * count
         return (*row, arch.bits) if self._chooses_bits else tuple(row)
+
+    def fitted(self, arch: Arch, rng: random.Random) -> Arch:
+        """`arch` itself; a space that moves within a limit gives a network like it."""
+        return arch
 
     def restrict(self, **choices: tuple[Resolution, ...]) -> ArchSpace:
         """A subspace with fewer resolutions, stems, heads or bits; any choice by its name is
@@ -217,7 +246,7 @@ class ArchSpace:
 
         The largest subnet alone does not show every addition and shortcut: they depend on shapes.
         """
-        return _lower(self, self.largest(), everything=True)
+        return _lower(self, self._corner(-1), everything=True)
 
     def map_sizes(self, arch: Arch) -> tuple[Sides, ...]:
         """Height and width of the feature map after the stem and after each stage."""
@@ -236,13 +265,34 @@ class ArchSpace:
         return sum(layer.weight_bytes for layer in self.layers(arch))
 
     def packed_bytes(self, arch: Arch) -> int:
-        """Weights in `arch.bits` each and INT32 biases, in bytes: what has to be told of them.
+        """Weights in the bits of their layers and INT32 biases, in bytes: what has to be told.
 
         The file keeps every weight in a byte, whatever its bits; one that compresses tends to this.
         """
-        return sum(layer.packed_bytes(arch.bits) for layer in self.layers(arch))
+        return sum(layer.packed_bytes for layer in self.layers(arch))
 
     # --- helpers -------------------------------------------------------------------------------
+
+    @property
+    def precisions(self) -> frozenset[int]:
+        """Every width that weights of some network of the space have."""
+        return frozenset(self.bits).union(*(stage.bits for stage in self.stages))
+
+    @property
+    def mixes_bits(self) -> bool:
+        """Whether layers of one network may differ in the width of their weights."""
+        return any(stage.bits for stage in self.stages)
+
+    def with_drawn_bits(self, arch: Arch, rng: random.Random) -> Arch:
+        """The same network with all bits drawn anew, as `sample` draws them."""
+        stages = []
+        for stage, choices in zip(arch.stages, self.stages, strict=True):
+            blocks = [
+                replace(block, bits=_each_bits(choices, i, rng.choice))
+                for i, block in enumerate(stage.blocks)
+            ]
+            stages.append(replace(stage, blocks=tuple(blocks)))
+        return replace(arch, stages=tuple(stages), bits=rng.choice(self.bits))
 
     @property
     def _chooses_bits(self) -> bool:
@@ -263,7 +313,11 @@ class ArchSpace:
         for stage in self.stages:
             width, depth = choose(stage.widths), choose(stage.depths)
             blocks = tuple(
-                BlockArch(choose(stage.kernels_at(i)), choose(stage.expands_at(i)))
+                BlockArch(
+                    choose(stage.kernels_at(i)),
+                    choose(stage.expands_at(i)),
+                    _each_bits(stage, i, choose),
+                )
                 for i in range(depth)
             )
             stages.append(StageArch(width, blocks))
@@ -283,9 +337,11 @@ class ArchSpace:
                 kernels, expands = choices.kernels_at(i), choices.expands_at(i)
                 if i < stage.depth:
                     old = stage.blocks[i]
-                    new = BlockArch(maybe(old.kernel, kernels), maybe(old.expand, expands))
+                    bits = tuple(maybe(b, choices.bits_at(i, k)) for k, b in enumerate(old.bits))
+                    new = BlockArch(maybe(old.kernel, kernels), maybe(old.expand, expands), bits)
                 else:
-                    new = BlockArch(rng.choice(kernels), rng.choice(expands))
+                    bits = _each_bits(choices, i, rng.choice)
+                    new = BlockArch(rng.choice(kernels), rng.choice(expands), bits)
                 blocks.append(new)
             stages.append(StageArch(maybe(stage.width, choices.widths), tuple(blocks)))
         return Arch(
@@ -321,6 +377,13 @@ def _lower(space: ArchSpace, arch: Arch, *, everything: bool) -> tuple[Layer, ..
         stages=space.stages,
         everything=everything,
     )
+
+
+def _each_bits(
+    stage: StageSpace, number: int, choose: Callable[[Sequence[int]], int]
+) -> tuple[int, ...]:
+    """Bits of each layer of block `number` that has some of its own."""
+    return tuple(choose(stage.bits_at(number, k)) for k in range(len(stage.layers_with_bits)))
 
 
 def _check_resolutions(values: tuple[Resolution, ...], stem_axes: Axes) -> None:

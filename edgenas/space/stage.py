@@ -6,7 +6,7 @@ What a block consists of is `edgenas.space.layers`; how choices are drawn and mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,6 +15,14 @@ from edgenas.space.arch import FULL_BITS, ArchError, Sides
 WIDTH_STEP = 8
 BlockKind = Literal["mbconv", "fused", "resnet", "conv"]
 Axes = Literal["both", "time"]
+LAYERS: Mapping[BlockKind, tuple[str, ...]] = {
+    "mbconv": ("expand", "depthwise", "project"),
+    "fused": ("expand", "project"),
+    "resnet": ("first", "second"),
+    "conv": ("conv",),
+}
+"""The layers of a block that may have bits of their own, by kind. The shortcut of a ResNet block,
+which only some shapes have, has those of `first`."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,10 @@ class StageSpace:
         block_kernels: kernel sizes of single blocks, the first block's first, where they are
             others than the stage's; () stands for the stage's.
         block_expands: the same of expansion ratios.
+        bits: widths of weights among which every layer of every block chooses for itself (SimQ-NAS,
+            Nagarajan et al. 2023); () where all have the network's.
+        layer_bits: the same of single layers: those of the first block, in the order of `LAYERS`,
+            then those of the second one, and so on; () stands for the stage's.
     """
 
     widths: tuple[int, ...]
@@ -62,14 +74,24 @@ class StageSpace:
     axes: Axes = "both"
     block_kernels: tuple[tuple[int, ...], ...] = ()
     block_expands: tuple[tuple[int, ...], ...] = ()
+    bits: tuple[int, ...] = ()
+    layer_bits: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("widths", "depths", "kernels", "expands"):
             check_choices(f"stage {name}", getattr(self, name))
-        for name in ("kernels", "expands"):
-            self._settle_blocks(name)
-        check_widths("stage widths", self.widths)
         check_named("stage block", self.block, get_args(BlockKind))
+        for name in ("kernels", "expands"):
+            self._settle(f"block_{name}", getattr(self, name), self.depths[-1])
+        check_widths("stage widths", self.widths)
+        if self.layer_bits and not self.bits:
+            raise ArchError(
+                f"stage layer_bits: expected none without bits for the stage, got "
+                f"{self.layer_bits}; say bits as well, or leave both out"
+            )
+        self._settle("layer_bits", self.bits, self.depths[-1] * len(self.layers_with_bits))
+        for bits in filter(None, (self.bits, *self.layer_bits)):
+            check_bits(bits)
         check_named("stage axes", self.axes, get_args(Axes))
         if self.stride < 1:
             raise ArchError(f"stage stride: expected >= 1, got {self.stride}")
@@ -94,15 +116,23 @@ class StageSpace:
         """Expansion ratios of block `number`, counted from 0."""
         return _own(self.block_expands, number) or self.expands
 
-    def _settle_blocks(self, name: str) -> None:
-        """Check what single blocks have, and write it in one way: equal spaces are equal."""
-        whole, of_blocks = getattr(self, name), getattr(self, f"block_{name}")
-        kept = [() if own == whole else own for own in map(tuple, of_blocks[: self.depths[-1]])]
+    @property
+    def layers_with_bits(self) -> tuple[str, ...]:
+        """The layers of a block that choose their bits; none where all have the network's."""
+        return LAYERS[self.block] if self.bits else ()
+
+    def bits_at(self, number: int, layer: int) -> tuple[int, ...]:
+        """Bits of layer `layer` of block `number`, both counted from 0."""
+        return _own(self.layer_bits, number * len(self.layers_with_bits) + layer) or self.bits
+
+    def _settle(self, name: str, whole: tuple[int, ...], most: int) -> None:
+        """Check what single ones have, and write it in one way: equal spaces are equal."""
+        kept = [() if own == whole else own for own in map(tuple, getattr(self, name)[:most])]
         for own in filter(None, kept):
-            check_choices(f"block {name}", own)
+            check_choices(name.replace("_", " "), own)
         while kept and not kept[-1]:
             kept.pop()
-        object.__setattr__(self, f"block_{name}", tuple(kept))
+        object.__setattr__(self, name, tuple(kept))
 
 
 def _own(of_blocks: tuple[tuple[int, ...], ...], number: int) -> tuple[int, ...]:

@@ -62,6 +62,7 @@ class SuperStage:
         depths: numbers of blocks, the same for all spaces.
         stride: stride of the stage's first block.
         axes: what kernels and strides span.
+        bits: among which each layer chooses; () where all have the network's.
     """
 
     forms: tuple[BlockForm, ...]
@@ -70,6 +71,7 @@ class SuperStage:
     depths: tuple[int, ...]
     stride: int = 1
     axes: Axes = "both"
+    bits: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_choices("super-stage widths", self.widths)
@@ -94,7 +96,7 @@ class SuperStage:
         """The stage with blocks of one form, in all widths unless some are given."""
         return StageSpace(
             widths or self.widths, self.depths, form.kernels, form.expands, self.stride,
-            form.block, self.axes,
+            form.block, self.axes, bits=self.bits,
         )  # fmt: skip
 
 
@@ -237,17 +239,20 @@ def super_space_around(base: ArchSpace, forms: tuple[BlockForm, ...] = FORMS) ->
     """
     stages = []
     for stage in base.stages:
-        if stage.block_kernels or stage.block_expands:
+        if stage.block_kernels or stage.block_expands or stage.layer_bits:
             raise ArchError(
                 f"space {base.name}: expected stages whose blocks have the same choices, got "
-                f"others for single blocks; take block_kernels and block_expands out"
+                f"others for single blocks; take block_kernels, block_expands and layer_bits out"
             )
         own = BlockForm(stage.block, stage.kernels, stage.expands)
         known = tuple(dict.fromkeys((own, *forms)))
         widths = _widths_around(stage.widths)
         stages.append(
-            SuperStage(known, widths, len(stage.widths), stage.depths, stage.stride, stage.axes)
-        )
+            SuperStage(
+                known, widths, len(stage.widths), stage.depths, stage.stride, stage.axes,
+                stage.bits,
+            )
+        )  # fmt: skip
     return SuperSpace(base, tuple(stages))
 
 

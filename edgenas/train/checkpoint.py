@@ -39,7 +39,7 @@ class Checkpoint:
     Attributes:
         step: optimiser steps done.
         steps: optimiser steps that the run shall have.
-        space: of the supernet.
+        space: whose subnets are trained now, and are what later steps choose from.
         recipe: of the run.
         data: fingerprint of the data set.
         weights: state of the supernet that is evaluated and exported: where the run averages its
@@ -50,6 +50,8 @@ class Checkpoint:
         live: the weights under training, where they are others than `weights` and do not follow
             from them and the optimiser's state.
         memory: what sampler, guards and clipping remember, by name; plain values and tensors.
+        whole: the space that the run was given and its weights are those of, where `space` is a
+            part that it has shrunk to since; None where it is all of it.
     """
 
     step: int
@@ -63,6 +65,12 @@ class Checkpoint:
     skips: float = 0.0
     live: dict[str, Tensor] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict)
+    whole: ArchSpace | None = None
+
+    @property
+    def given(self) -> ArchSpace:
+        """The space that the run was given; of the supernet."""
+        return self.whole or self.space
 
     @property
     def finished(self) -> bool:
@@ -71,7 +79,7 @@ class Checkpoint:
 
     def supernet(self) -> Supernet:
         """The supernet with these weights, ready for evaluation."""
-        net = Supernet(self.space, self.recipe.activations, self.recipe.weights)
+        net = Supernet(self.given, self.recipe.activations, self.recipe.weights)
         net.load_state_dict(self.weights)
         return net.eval()
 
@@ -104,6 +112,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True)
         "skips": checkpoint.skips,
         "live": checkpoint.live,
         "memory": checkpoint.memory,
+        "whole": None if checkpoint.whole is None else asdict(checkpoint.whole),
         "sha256": digest_of(tensors_of(checkpoint)),
     }
     buffer = io.BytesIO()  # so that a full disk meets our own write, not torch's
@@ -168,6 +177,7 @@ def _from_body(body: dict[str, Any]) -> Checkpoint:
         float(body.get("skips", 0.0)),
         body.get("live", {}),
         body.get("memory", {}),
+        None if body.get("whole") is None else _space_from_dict(body["whole"]),
     )
     found = digest_of(tensors_of(checkpoint))
     if body.get("sha256", found) != found:

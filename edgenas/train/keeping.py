@@ -118,7 +118,7 @@ def check_same_run(old: Checkpoint, task: Task, path: Path) -> None:
         CheckpointError: names what differs.
     """
     pairs = {
-        "space": (old.space, task.space),
+        "space": (old.given, task.space),
         "recipe": (old.recipe, task.recipe),
         "data": (old.data, task.data),
         "teachers": (old.memory.get("teachers", []), task.teacher_digests),

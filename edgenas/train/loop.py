@@ -52,9 +52,10 @@ from edgenas.train.metrics import (
 from edgenas.train.objective import Lesson, Objective
 from edgenas.train.observing import observe_ranges
 from edgenas.train.optimisers import set_pace
-from edgenas.train.quantisers import begin_int8, bound_steps, in_every_precision
+from edgenas.train.quantisers import begin_int8, bound_steps, in_every_precision, mixed_at
 from edgenas.train.recipe import Recipe
 from edgenas.train.samplers import build_sampler, row_scores
+from edgenas.train.shrinking import shrinking_text, shrunk
 from edgenas.train.sorting import mover, sort_channels
 from edgenas.train.state import State, Task, teachers_of
 
@@ -137,8 +138,6 @@ class _Run:
         self.task, self.recipe, self.on_note = task, task.recipe, on_note
         recipe, self.peers = task.recipe, task.peers
         self.keeper = keeper_of(task.peers, folder, recipe.checkpoint_every, recipe.batch)
-        ends = (task.space.largest(), task.space.smallest())  # every draw is trained in all bits
-        self.largest, self.smallest = (replace(arch, bits=FULL_BITS) for arch in ends)
         self._take(State(task))
         self._whole = True  # whether weights, momentum and ranges all belong to the step
 
@@ -146,6 +145,13 @@ class _Run:
         """Go on with `state`."""
         self.state = state
         self.objective = Objective(self.recipe, teachers_of(state), state.device)
+        self._meet_ends()
+
+    def _meet_ends(self) -> None:
+        """The extreme subnets of what is trained, which steps give roles by."""
+        ends = (self.state.space.largest(), self.state.space.smallest())
+        # every draw is trained in all bits
+        self.largest, self.smallest = (arch.in_bits(FULL_BITS) for arch in ends)
 
     # --- one step ------------------------------------------------------------------------------
 
@@ -166,10 +172,12 @@ class _Run:
         return self._report(trained, skipped, seconds, cpu_s)
 
     def _prepare(self) -> None:
-        """What is due before the step: first ranges, sorted channels, the rate."""
+        """What is due before the step: a smaller space, first ranges, sorted channels, the rate."""
         state, pace, step = self.state, self.task.pace, self.state.step
+        if step == self.task.shrink_step:
+            self._shrink()
         if step == pace.float_steps:
-            every_kind = build_sampler("sandwich", self.task.setting(state.judge))
+            every_kind = build_sampler("sandwich", state.setting)
             observe_ranges(state.net, self.task.batches(), every_kind)
             begin_int8(state.net, state.average)
         if step in state.sampler.sort_steps:
@@ -177,6 +185,13 @@ class _Run:
             sort_channels(state.net, mover(state.net, state.optimiser, average))
         rate = pace.rate(step) * state.guards.rate_factor
         set_pace(state.optimiser, rate, pace.momentum(step) if self.recipe.momentum_dip else None)
+
+    def _shrink(self) -> None:
+        """Reduce the space to what the weights as they are prefer."""
+        part = shrunk(self.state.setting, self.recipe.shrink_intervals)
+        self.state.shrink(part)
+        self._meet_ends()
+        self.on_note(f"step {self.state.step}: {shrinking_text(part, self.task.space)}")
 
     def _train_subnets(self) -> list[Trained]:
         """Draw the subnets of this step and sum up their gradients."""
@@ -187,12 +202,15 @@ class _Run:
         lesson = self.objective.lesson(batch, numerics, resolution)
         draws = state.sampler.draw(step)
         check_alike(self.peers, f"subnets of step {step}", lambda: repr(draws))
-        if "frozen" in self.recipe.teachers and any(d.arch != self.largest for d in draws):
+        if "frozen" in self.recipe.teachers and any(
+            d.arch.in_bits(FULL_BITS) != self.largest for d in draws
+        ):
             state.frozen.freeze(state.net, numerics)
         state.optimiser.zero_grad(set_to_none=True)
         trained: list[Trained] = []
         bits = state.net.weight_quantiser.bits if numerics is Numerics.INT8 else (FULL_BITS,)
-        for number, draw in enumerate(in_every_precision(draws, bits)):
+        mixed = mixed_at(state.space, self.recipe.seed, step)
+        for number, draw in enumerate(in_every_precision(draws, bits, mixed)):
             role = self._role(draw.arch, trained)
             logits = self._answer(draw.arch, lesson, number)
             loss = lesson.loss(logits, largest=role == "largest", learns_from=draw.learns_from)
@@ -254,7 +272,7 @@ class _Run:
     def _tell(self, trained: list[Trained]) -> None:
         """Let the sampler learn from a step that was taken."""
         state = self.state
-        for one in (one for one in trained if one.arch.bits == FULL_BITS):
+        for one in (one for one in trained if one.arch == one.arch.in_bits(FULL_BITS)):
             state.sampler.tell(state.step, one.arch, one.label_loss, one.norms)
             state.guards.seen += one.role == "smallest"
         if state.sampler.rows:
@@ -338,6 +356,7 @@ class _Run:
         if old is not None:
             check_same_run(old, self.task, self.keeper.path)
             self.state.restore(old)
+            self._meet_ends()
         self.keeper.begin(self.state.step)
 
     def save_last(self) -> None:

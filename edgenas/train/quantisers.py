@@ -8,7 +8,8 @@ al., Nearly Lossless Adaptive Bit Switching). The recipe says which quantisers a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -17,10 +18,13 @@ from torch import Tensor
 from edgenas.model.peers import ALONE, Peers
 from edgenas.model.quantisers.steps import FULL_BITS
 from edgenas.model.supernet import Supernet
+from edgenas.space.arch import Arch
+from edgenas.space.space import ArchSpace
 from edgenas.train.averaging import WeightAverage
 from edgenas.train.clipping import Clip
 from edgenas.train.samplers import Draw
 
+Mixed = Callable[[Arch, int], Arch]
 LONGEST = 1.0
 """Bound on the norm of a group of steps' gradient, and on a single one in the scaling of rates."""
 
@@ -36,9 +40,37 @@ def begin_int8(net: Supernet, average: WeightAverage | None) -> None:
         average.net.begin_int8()
 
 
-def in_every_precision(draws: Sequence[Draw], bits: Sequence[int]) -> list[Draw]:
-    """The draws of a step in each precision in turn, widest first: it can teach the others."""
-    return [replace(d, arch=replace(d.arch, bits=b)) for b in bits for d in draws]
+def in_every_precision(
+    draws: Sequence[Draw], bits: Sequence[int], mixed: Mixed | None = None
+) -> list[Draw]:
+    """The draws of a step in each precision in turn, widest first: it can teach the others.
+
+    Args:
+        draws: of the step, in whatever bits.
+        bits: the precisions, widest first.
+        mixed: gives the bits of draw `n` below the widest precision; None for equal bits
+            everywhere.
+    """
+    found = [replace(d, arch=d.arch.in_bits(b)) for b in bits for d in draws]
+    for place in range(len(draws), len(found)) if mixed else ():
+        assert mixed is not None
+        found[place] = replace(found[place], arch=mixed(found[place].arch, place))
+    return found
+
+
+def mixed_at(space: ArchSpace, seed: int, step: int) -> Mixed | None:
+    """How a step mixes precisions: at every second one, where layers of the space choose theirs.
+
+    A network is only chosen if its like was trained: networks in which precisions meet take turns
+    with those that have the fewest bits everywhere. Bits follow from (seed, step, place).
+    """
+    if not space.mixes_bits or step % 2 == 0:
+        return None
+
+    def mixed(arch: Arch, place: int) -> Arch:
+        return space.with_drawn_bits(arch, random.Random(f"{seed}/bits/{step}/{place}"))
+
+    return mixed
 
 
 def bound_steps(optimiser: torch.optim.Optimizer, peers: Peers = ALONE) -> float:

@@ -30,11 +30,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
 TEACHERS = ("largest", "average", "frozen", "external")
 _POSITIVE = (
     *("epochs", "batch", "rate", "clip_norm", "checkpoint_every", "alpha_clip", "temperature"),
-    *("decay_until", "int8_rate", "start_resolution", "step_rate"),
+    *("decay_until", "int8_rate", "start_resolution", "step_rate", "shrink_intervals"),
 )
 _SHARES = (
     *("warmup", "label_smoothing", "shift", "dropout", "momentum", "beta2"),
-    *("momentum_dip", "rate_floor", "average", "cutout"),
+    *("momentum_dip", "rate_floor", "average", "cutout", "shrink_at"),
 )
 _NOT_NEGATIVE = (
     *("random_subnets", "weight_decay", "seed", "label_share", "mixup", "held_out"),
@@ -103,6 +103,9 @@ class Recipe:
         weights: `min_max` (8 bits), or `double_rounding`: learned steps, each drawn subnet trained
             in 8 and in 4 bits that are derived from the 8.
         step_rate: rate of learned steps and zero points, as a factor on the others'.
+        shrink_at: share of all steps after which the space is reduced to the choices that weight
+            scores prefer (PreNAS), for the rest of the run and all that follows; 0 never.
+        shrink_intervals: of cost, in each of which the best-scored subnet is preferred.
     """
 
     epochs: float = 20.0
@@ -148,6 +151,8 @@ class Recipe:
     activations: str = "subnet_ranges"
     weights: str = "min_max"
     step_rate: float = 0.1
+    shrink_at: float = 0.0
+    shrink_intervals: int = 10
 
     def __post_init__(self) -> None:
         for name in ("teachers", "teacher_files"):  # a list, as TOML and JSON have it, is welcome
@@ -219,6 +224,11 @@ class Recipe:
             raise RecipeError(
                 f"recipe average: expected 0 with schedule_free, which averages by itself, got "
                 f"{self.average}; leave one of them out"
+            )
+        if self.shrink_at and self.sampler == "prenas":
+            raise RecipeError(
+                f"recipe shrink_at: expected 0 with the sampler prenas, which trains nothing but "
+                f"preferred subnets from the first step on, got {self.shrink_at}; leave one out"
             )
         if self.momentum_dip > self.momentum:
             raise RecipeError(

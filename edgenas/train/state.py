@@ -83,6 +83,12 @@ class Task:
         return Pace(self.recipe, self.steps, self.space.resolutions)
 
     @cached_property
+    def shrink_step(self) -> int | None:
+        """The step before which the space is reduced; None where it never is."""
+        share = self.recipe.shrink_at
+        return min(self.steps - 1, max(1, round(share * self.steps))) if share else None
+
+    @cached_property
     def check_every(self) -> int:
         """Steps between looks at the smallest subnet."""
         return self.recipe.check_every or len(self.parts[0][0]) // self.recipe.batch
@@ -132,11 +138,11 @@ class Task:
         order = rows.order if rows else None
         return Batches(*self.parts[0], recipe.batch, wanted, recipe.seed, order, self.peers)
 
-    def setting(self, judge: SubnetJudge) -> Setting:
-        """What samplers are built from."""
+    def setting(self, judge: SubnetJudge, space: ArchSpace) -> Setting:
+        """What samplers are built from that draw from `space`, all of the run's or a part."""
         recipe, trained = self.recipe, len(self.parts[0][0])
         return Setting(
-            self.space,
+            space,
             seed=recipe.seed,
             steps=self.steps,
             random_subnets=recipe.random_subnets,
@@ -170,11 +176,28 @@ class State:
         self.average = WeightAverage(self.net, recipe.average) if recipe.average else None
         unseen = (task.peers.part(held_out[0]), task.peers.part(held_out[1]))
         self.judge = SubnetJudge(self.net, trained[0], unseen, recipe.seed)
-        self.sampler = build_sampler(recipe.sampler, task.setting(self.judge))
+        self.space = task.space
+        self.sampler = build_sampler(recipe.sampler, self.setting)
         self.batches = task.batches(self.sampler.rows)
         self.frozen = Frozen()
         self.clip = Clip(recipe.clip_norm, recipe.clip == "median")
         self.guards = Guards()
+
+    @property
+    def setting(self) -> Setting:
+        """What samplers are built from now."""
+        return self.task.setting(self.judge, self.space)
+
+    def shrink(self, part: ArchSpace) -> None:
+        """Draw from a part of the space from now on; weights and ranges stay those of all of it.
+
+        What the sampler had learned of subnets is forgotten, what it had of rows is not.
+        """
+        self.space, rows = part, self.sampler.rows
+        self.sampler = build_sampler(self.task.recipe.sampler, self.setting)
+        if rows is not None and self.sampler.rows is not None:
+            self.sampler.rows.load_state_dict(rows.state_dict())
+        self.batches = self.task.batches(self.sampler.rows)
 
     def checkpoint(self) -> Checkpoint:
         """All of it; the tensors are those that training goes on to change."""
@@ -182,7 +205,7 @@ class State:
         return Checkpoint(
             self.step,
             self.task.steps,
-            self.task.space,
+            self.space,
             self.task.recipe,
             self.task.data,
             self._deployed(),
@@ -191,6 +214,7 @@ class State:
             self.guards.skips,
             live,
             self._memory(),
+            None if self.space == self.task.space else self.task.space,
         )
 
     def restore(self, old: Checkpoint) -> None:
@@ -201,6 +225,8 @@ class State:
             self.optimiser.return_to_training()
         if self.average:
             self.average.net.load_state_dict(old.weights)
+        if old.space != self.space:
+            self.shrink(old.space)
         if old.memory:
             self.sampler.load_state_dict(old.memory["sampler"])
             self.clip.restore(old.memory["clip"])
@@ -248,11 +274,11 @@ def check_recipe(recipe: Recipe, space: ArchSpace) -> None:
             f"recipe sampler: expected one of {', '.join(SAMPLERS)}, got {recipe.sampler!r}"
         )
     trained = WEIGHTS[recipe.weights]().bits
-    if not set(space.bits) <= set(trained):
+    if not space.precisions <= set(trained):
         raise RecipeError(
             f"recipe weights {recipe.weights!r}: expected a space with bits among {trained}, got "
-            f'{space.bits} of {space.name}; train with `weights = "double_rounding"` in a '
-            f"--recipe-file, or take bits out of the space"
+            f"{tuple(sorted(space.precisions))} of {space.name}; train with `weights = "
+            f'"double_rounding"` in a --recipe-file, or take bits out of the space'
         )
     load_teachers(recipe.teacher_files, space)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgenas.space.arch import Arch, BlockArch, Sides, StageArch
+from edgenas.space.arch import Arch, Sides, StageArch
 from edgenas.space.layers import Layer
 from edgenas.space.space import ArchSpace
 from edgenas.train.samplers.base import Setting, expect_keys
@@ -77,7 +77,8 @@ class SliceScores:
     def _arranged_stage(self, owner: str, stage: StageArch) -> StageArch:
         kernels = self._assigned(owner, "kernel", [block.kernel for block in stage.blocks])
         expands = self._assigned(owner, "expand", [block.expand for block in stage.blocks])
-        return replace(stage, blocks=tuple(map(BlockArch, kernels, expands)))
+        pairs = zip(stage.blocks, kernels, expands, strict=True)
+        return replace(stage, blocks=tuple(replace(b, kernel=k, expand=e) for b, k, e in pairs))
 
     def _assigned(self, owner: str, kind: str, choices: Sequence[int]) -> list[int]:
         places = sorted(
@@ -138,6 +139,18 @@ def preselect(
     return [best[interval] for interval in sorted(best)]
 
 
+def preferred(setting: Setting, scores: SliceScores, intervals: int) -> list[Arch]:
+    """`preselect` for a run: costs are the setting's, bytes of the weights if it names none."""
+    return preselect(
+        setting.space,
+        scores,
+        setting.cost or setting.space.weight_bytes,
+        intervals=intervals,
+        candidates=min(CANDIDATES, setting.cost_draws),
+        seed=setting.seed,
+    )
+
+
 class Preselected(Proposal):
     """Draws from a list that is chosen at the first draw and never changes.
 
@@ -169,7 +182,8 @@ class Preselected(Proposal):
     def refresh(self, step: int) -> None:
         """Choose, once."""
         if self._list is None:
-            self._choose(self._preselect(self._setting))
+            scores = SliceScores(self._setting.space, self._judge.saliency())
+            self._choose(preferred(self._setting, scores, self._intervals))
 
     def propose(
         self, space: ArchSpace, rng: random.Random, step: int, count: int
@@ -188,16 +202,6 @@ class Preselected(Proposal):
         self._list = None
         if state["archs"]:
             self._choose([Arch.from_dict(arch) for arch in state["archs"]])
-
-    def _preselect(self, setting: Setting) -> list[Arch]:
-        return preselect(
-            setting.space,
-            SliceScores(setting.space, self._judge.saliency()),
-            self._cost,
-            intervals=self._intervals,
-            candidates=min(CANDIDATES, setting.cost_draws),
-            seed=setting.seed,
-        )
 
     def _choose(self, archs: Sequence[Arch]) -> None:
         self._list = FixedList(grouped(archs))

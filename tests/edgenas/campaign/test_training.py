@@ -13,9 +13,11 @@ from edgenas.campaign import training
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Silent
 from edgenas.campaign.rundir import RunDir
-from edgenas.campaign.training import Figures, TrainOptions, open_run, train_run
+from edgenas.campaign.training import Figures, TrainOptions, open_run, scorer_of, train_run
 from edgenas.data import DataError, load_data
 from edgenas.space.arch import ArchError
+from edgenas.space.presets import preset
+from edgenas.space.space_file import read_space_file
 from edgenas.train.checkpoint import CheckpointError, load_checkpoint
 from edgenas.train.loop import StepReport
 from edgenas.train.recipe import RecipeError
@@ -144,3 +146,24 @@ def test_the_live_line_leaves_out_what_did_not_run() -> None:
     assert "loss 0.500 largest; 128" in line
     assert line.endswith("8:15 left")
     assert Figures(64).of(_report(10, images_per_s=1.0)).endswith("17 h 36 min left")
+
+
+def test_a_run_that_shrinks_its_space_keeps_what_is_left_as_a_file(tmp_path: Path) -> None:
+    run, listener = RunDir(tmp_path / "run"), Listener()
+    options = replace(OPTIONS, overrides={"epochs": 0.75, "shrink_at": 0.4})
+    checkpoint, data = train_run(run, options, COMMAND, listener)
+    whole = preset("digits", channels=1, classes=10)
+    assert (checkpoint.given, checkpoint.space.largest()) == (whole, whole.largest())
+    assert checkpoint.space.size() < whole.size()
+    left = replace(read_space_file(run.shrunk), channels=1, classes=10)
+    assert left == checkpoint.space
+    assert any("subnets are left" in note for note in listener.notes)
+    run.shrunk.unlink()  # as if killed between the last step and the file
+    reopened, _ = open_run(run)
+    assert reopened.space == left
+    train_run(run, options, COMMAND, Silent())
+    assert run.shrunk.exists()
+    arch = left.smallest()
+    assert scorer_of(run, reopened, data).candidate(arch).exported.arch == arch
+    with pytest.raises(CheckpointError, match="expected the same recipe"):
+        train_run(run, OPTIONS, COMMAND, Silent())

@@ -1,15 +1,18 @@
 """What `edgenas search --help` says of searchers, held against the registry."""
 
 import argparse
+import random
 
 import pytest
 
 from edgenas.campaign.errors import CampaignError
 from edgenas.cli.fleet_options import chosen_budgets
 from edgenas.cli.main import parser
-from edgenas.cli.search_options import check_limited, wanted_limits, wanted_trials
+from edgenas.cli.search_options import check_limited, searched_space, wanted_limits, wanted_trials
 from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget
+from edgenas.search.trial import Trial
+from edgenas.space import PRESETS, ArchError
 
 
 def test_the_help_names_every_searcher(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,6 +42,20 @@ def parsed(*words: str) -> argparse.Namespace:
 )
 def test_how_many_candidates_of_whom(words: tuple[str, ...], counts: dict[str, int]) -> None:
     assert wanted_trials(parsed(*words)) == counts
+
+
+def test_a_limit_on_what_has_to_be_sent_leaves_a_part_of_the_space() -> None:
+    space, rng = PRESETS["digits"], random.Random(0)
+    assert searched_space(parsed(), space, ()) is space
+    part = searched_space(parsed("--packed-kib", "16"), space, ())
+    drawn = [part.sample(rng) for _ in range(50)]
+    assert max(space.packed_bytes(arch) for arch in drawn) <= 16 * 1024
+    small, large = Trial(0, "a", "random", drawn[0]), Trial(1, "a", "random", space.largest())
+    assert searched_space(parsed("--packed-kib", "16"), space, [small]) == part
+    with pytest.raises(CampaignError, match="got 1 that were measured before"):
+        searched_space(parsed("--packed-kib", "16"), space, [small, large])
+    with pytest.raises(ArchError, match=r"smallest network of digits meets, which takes .*1,024"):
+        searched_space(parsed("--packed-kib", "1"), space, ())
 
 
 @pytest.mark.parametrize(

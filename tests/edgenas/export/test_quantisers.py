@@ -1,7 +1,7 @@
 """Files of supernets with learned steps and with weights in two precisions."""
 
+import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,14 @@ SPACE = ArchSpace(
     resolutions=(8, 9),
     stems=(8,),
     stages=(
-        StageSpace((8, 16), (1, 2), (3,), (1, 2), block="resnet"),
-        StageSpace((16, 24), (1, 2), (3, 5), (2,), stride=2),
+        StageSpace((8, 16), (1, 2), (3,), (1, 2), block="resnet", bits=(4, 8)),
+        StageSpace((16, 24), (1, 2), (3, 5), (2,), stride=2, bits=(4, 8)),
     ),
     heads=(32,),
+    bits=(4, 8),
 )
 BITS = (8, 4)
+MIXED_BITS = 0
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +61,10 @@ def exporter(learned: Trained, tmp_path_factory: pytest.TempPathFactory) -> Expo
 
 
 def _archs(bits: int) -> Iterator[Arch]:
+    """The extremes in equal bits throughout, or in other ones layer by layer."""
+    rng = random.Random(4)
     for arch in (SPACE.largest(), SPACE.smallest()):
-        yield replace(arch, bits=bits)
+        yield arch.in_bits(bits) if bits else SPACE.with_drawn_bits(arch, rng)
 
 
 def _codes(model: bytes, net: Supernet, arch: Arch) -> dict[str, npt.NDArray[np.generic]]:
@@ -84,7 +88,7 @@ def _grids(graph: Graph, net: Supernet, arch: Arch) -> dict[str, tuple[float, in
     }
 
 
-@pytest.mark.parametrize("bits", BITS)
+@pytest.mark.parametrize("bits", [*BITS, MIXED_BITS])
 def test_the_file_holds_the_trained_numbers(
     learned: Trained, exporter: Exporter, bits: int
 ) -> None:
@@ -141,9 +145,27 @@ def test_4_bits_in_a_file_are_derived_from_the_8_bits_in_another(
             assert len(np.unique(codes)) <= 15
 
 
-@pytest.mark.parametrize("bits", BITS)
+def test_each_layer_of_a_file_has_the_bits_that_its_network_chose(
+    learned: Trained, exporter: Exporter
+) -> None:
+    for arch in _archs(MIXED_BITS):
+        bits = {layer.name: layer.bits for layer in SPACE.layers(arch) if layer.weighted}
+        assert set(bits.values()) == {4, 8}
+        files = {
+            b: _codes(exporter.export(arch.in_bits(b)).path.read_bytes(), learned.net, arch)
+            for b in BITS
+        }
+        found = _codes(exporter.export(arch).path.read_bytes(), learned.net, arch)
+        assert found.keys() == bits.keys()
+        for name, codes in found.items():
+            assert np.array_equal(codes, files[bits[name]][name]), name
+            assert not np.array_equal(files[8][name], files[4][name])
+
+
+@pytest.mark.parametrize("bits", [*BITS, MIXED_BITS])
 def test_onnx_holds_them_as_well(exporter: Exporter, bits: int) -> None:
-    made = exporter.export(replace(SPACE.smallest(), bits=bits), "onnx")
+    *_, arch = _archs(bits)
+    made = exporter.export(arch, "onnx")
     assert made.parity.passed
     assert made.parity.max_lsb <= 1
 
@@ -165,4 +187,4 @@ def test_another_weight_code_is_noticed(exporter: Exporter) -> None:
 
 def test_bits_that_were_not_trained(grey: Trained, tmp_path: Path) -> None:
     with pytest.raises(ArchError, match=r"bits among \(8,\), got 4"):
-        grey.exporter(tmp_path).export(replace(grey.space.largest(), bits=4))
+        grey.exporter(tmp_path).export(grey.space.largest().in_bits(4))

@@ -8,11 +8,22 @@ from random import Random
 
 import pytest
 
-from edgenas.report import Baseline, Pick, TrainingPoint, TrainingSummary, units
+from edgenas.report import (
+    Baseline,
+    Options,
+    Pick,
+    ReportFieldError,
+    TrainingPoint,
+    TrainingSummary,
+    units,
+)
 from edgenas.report.blocks import draw_arch
 from edgenas.report.curve import CURVE_NARROW, CURVE_WIDE, median_images_per_s, training_curve
 from edgenas.report.frame import PlotSize
+from edgenas.report.markup import element
+from edgenas.report.spaces import draw_options
 from edgenas.report.wording import against_random, outside_because, shipping
+from edgenas.space import Arch, BlockArch, StageArch
 from tests.edgenas.report.edges import edge_devices
 from tests.edgenas.report.parsing import of_class, read_page, read_svg
 from tests.edgenas.report.sample import sample_training
@@ -22,6 +33,32 @@ def _pick() -> Pick:
     pick = edge_devices()["usual"].pick
     assert pick is not None
     return pick
+
+
+def test_bits_of_layers_are_in_the_box_of_their_block() -> None:
+    blocks = (BlockArch(3, 2, (4, 8, 4)), BlockArch(5, 2))
+    page = draw_arch(Arch(8, 8, (StageArch(16, blocks),), 32))
+    assert page.count(">4/8/4 bit<") == 1
+    assert page.count("weights of 4/8/4 bits") == 1
+
+
+def test_options_that_went_are_struck_out_in_the_row_of_their_stage() -> None:
+    choices = (
+        Options("stem", ("8", "16"), ("8", "16")),
+        Options("s0.width", ("16", "24"), ("24",)),
+        Options("s0.b1.kernel", ("3", "5"), ()),
+        Options("s1.depth", ("1", "2"), ("1", "2")),
+    )
+    page = read_svg(element("div", draw_options(choices)))
+    rows = [[cell.text for cell in row.iter("th")] for row in page.iter("tr")]
+    assert rows == [["network"], ["stage 1"], ["stage 2"]]
+    stage = list(page.iter("tr"))[1]
+    assert [one.text for one in stage.iter("s")] == ["16", "3", "5"]
+    assert [one.text for one in stage.iter("b")] == ["24"]
+    assert [one.text for one in stage.iter("small")] == ["width", "block 2 kernel"]
+    assert draw_options(()) == ""
+    with pytest.raises(ReportFieldError, match=r"some of \('3',\)"):
+        Options("s0.b0.kernel", ("3",), ("5",))
 
 
 @pytest.mark.parametrize("size", [CURVE_WIDE, CURVE_NARROW])

@@ -12,6 +12,7 @@ from edgenas.search.scores import (
     CostClass,
     FittedScore,
     MacsScore,
+    PackedBytesScore,
     Score,
     ScoreError,
     WeightBytesScore,
@@ -38,6 +39,12 @@ class Slow(Score):
     def of(self, arch: Arch) -> float:
         self.asked.append(arch.id)
         return latency_ms(DIGITS, arch)
+
+
+def test_what_has_to_be_sent_of_weights_is_told_by_the_bits_of_their_layers() -> None:
+    score = PackedBytesScore(DIGITS)
+    assert [score.of(arch) for arch in ARCHS] == [DIGITS.weight_bytes(arch) for arch in ARCHS]
+    assert all(score.of(arch.in_bits(4)) < score.of(arch) for arch in ARCHS)
 
 
 def test_a_question_is_asked_once_by_all_searches_and_runs(tmp_path: Path) -> None:

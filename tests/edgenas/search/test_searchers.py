@@ -17,6 +17,7 @@ from edgenas.search.searcher import Searcher
 from edgenas.search.surrogate import SurrogateSettings
 from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space import PRESETS, Arch, ArchSpace, StageSpace
+from edgenas.space.sized import sized
 from tests.edgenas.search.analytic import DEVICE, DIGITS, outcome
 
 LIMITS = Budget(latency_p95_ms=0.8, peak_memory_bytes=60_000, reason="test")
@@ -33,13 +34,18 @@ QUICK: dict[str, dict[str, object]] = {
     "ofa": {
         "settings": replace(OfaSearch.settings, first=10, round=14, population=16, generations=3)
     },
+    "optuna-nsga2": {"population": 12},
     "spos": {"settings": replace(SposSearch.settings, first=10, round=14)},
 }
+
+OPTIONAL = {"optuna-tpe", "optuna-nsga2"}
 
 
 @pytest.fixture(params=sorted(SEARCHERS))
 def make(request: pytest.FixtureRequest) -> Make:
     """Build the searcher under test."""
+    if request.param in OPTIONAL:
+        pytest.importorskip("optuna", reason="the extra optuna is not installed")
     kind: Callable[..., Searcher] = SEARCHERS[request.param]
     quick = QUICK.get(request.param, {})
 
@@ -89,7 +95,7 @@ def ids(archs: Sequence[Arch]) -> list[str]:
 
 
 def test_the_registry_names_each_searcher_as_it_names_itself() -> None:
-    assert set(SEARCHERS) == {"random", "evolution"} | set(QUICK)
+    assert set(SEARCHERS) == {"random", "evolution", "optuna-tpe"} | set(QUICK)
     assert all(SEARCHERS[name].name == name for name in SEARCHERS)
 
 
@@ -173,11 +179,16 @@ def test_a_space_that_is_used_up_gives_a_shorter_list(make: Make) -> None:
     assert searcher.ask(3) == []
 
 
-def test_bits_are_searched_where_a_space_offers_several(make: Make) -> None:
-    space = replace(DIGITS, bits=(4, 8))
+def test_bits_are_searched_where_a_space_offers_several_and_a_limit_on_bytes_is_kept(
+    make: Make,
+) -> None:
+    stages = tuple(replace(stage, bits=(4, 8)) for stage in DIGITS.stages)
+    space = sized(replace(DIGITS, stages=stages, bits=(4, 8)), 12_000)
     trials = search(make(space=space), [], 24)
     assert {trial.arch.bits for trial in trials} == {4, 8}
+    assert len({trial.arch.stages[0].blocks[0].bits for trial in trials}) > 4
     assert all(space.check(trial.arch) == trial.arch for trial in trials)
+    assert all(space.packed_bytes(trial.arch) <= 12_000 for trial in trials)
 
 
 def test_trials_of_another_device_or_space_are_refused(make: Make) -> None:

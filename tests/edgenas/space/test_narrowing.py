@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from edgenas.space import PRESETS, Arch, ArchError, ArchSpace, StageSpace
 from edgenas.space.narrowing import (
+    Choice,
     Options,
     choices,
+    chosen,
+    compose,
+    holding,
     narrowed,
     narrowed_by,
     narrowing_text,
@@ -21,10 +25,10 @@ from edgenas.space.narrowing import (
     parse_narrowing,
     with_option,
 )
-from tests.edgenas.space.test_space import OTHER, TINY, every_arch
+from tests.edgenas.space.test_space import LAYER_BITS, OTHER, TINY, every_arch
 
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=60)
-SPACES = [TINY, OTHER, *PRESETS.values()]
+SPACES = [TINY, OTHER, LAYER_BITS, *PRESETS.values()]
 seeds = st.integers(0, 2**32)
 
 
@@ -78,6 +82,41 @@ def test_two_parts_of_a_choice_hold_every_architecture_once(space: ArchSpace) ->
     for name, one, two in splits(space):
         assert one.size() + two.size() == space.size(), name
         assert all(belongs(one, arch) + belongs(two, arch) == 1 for arch in drawn), name
+
+
+@EXAMPLES
+@given(st.sampled_from(SPACES), st.lists(seeds, min_size=1, max_size=4))
+def test_the_smallest_part_that_holds_some_has_no_option_that_none_of_them_makes(
+    space: ArchSpace, drawn: list[int]
+) -> None:
+    archs = [space.sample(random.Random(seed)) for seed in drawn]
+    part = holding(space, archs, whole=("resolution",))
+    assert all(part.check(arch) == arch for arch in archs)
+    made = [chosen(space, arch) for arch in archs]
+    for choice in choices(part):
+        if choice.name == "resolution":
+            assert choice.options == space.resolutions
+        else:
+            assert set(choice.options) == {one[choice.name] for one in made if choice.name in one}
+    assert holding(space, [space.largest()]) == narrowed_by(space, only_largest(space))
+
+
+@EXAMPLES
+@given(st.sampled_from(SPACES), seeds)
+def test_an_architecture_is_made_of_what_it_chose_and_asked_for_nothing_else(
+    space: ArchSpace, seed: int
+) -> None:
+    arch, asked = space.sample(random.Random(seed)), list[str]()
+    made = chosen(space, arch)
+
+    def index(choice: Choice) -> int:
+        asked.append(choice.name)
+        return choice.options.index(made[choice.name])
+
+    assert compose(space, index) == arch
+    assert asked == list(made)
+    assert list(made) == [c.name for c in choices(space) if c.name in made]
+    assert {c.name for c in choices(space) if c.always} <= set(made)
 
 
 @EXAMPLES
@@ -182,6 +221,37 @@ def test_a_part_is_no_wider_than_its_own_choices() -> None:
     part = narrowed_by(TINY, {"s0.b0.kernel": (3,), "s0.b1.kernel": (3,)})
     assert max(max(layer.kernel) for layer in part.every_layer()) == 3
     assert max(max(layer.kernel) for layer in TINY.every_layer()) == 5
+
+
+def test_bits_of_layers_are_choices_of_their_own() -> None:
+    names = [c.name for c in choices(LAYER_BITS) if c.name.endswith("bits")]
+    assert names[:4] == [
+        *("s0.b0.expand.bits", "s0.b0.depthwise.bits", "s0.b0.project.bits", "s0.b1.expand.bits")
+    ]
+    assert names[6:] == [f"s1.b{i}.{n}.bits" for i in range(3) for n in ("first", "second")] + [
+        "bits"
+    ]
+    part = narrowed_by(LAYER_BITS, {"s0.b1.depthwise.bits": (8,), "s1.b0.second.bits": (4,)})
+    # The first stage has 2 * 8 shallow and 16 * 16 deep forms, and loses half of the deep ones.
+    assert part.size() * 2 * (16 + 256) == LAYER_BITS.size() * (16 + 128)
+    archs = [part.sample(random.Random(seed)) for seed in range(200)]
+    deep = [arch for arch in archs if arch.stages[0].depth == 2]
+    assert {arch.stages[0].blocks[1].bits[1] for arch in deep} == {8}
+    assert {arch.stages[0].blocks[0].bits[1] for arch in deep} == {4, 8}
+    assert {arch.stages[1].blocks[0].bits[1] for arch in archs} == {4}
+    shallow = narrowed(LAYER_BITS, "s0.depth", (1,))
+    assert (
+        narrowed_by(part, {"s0.depth": (1,), "s1.b0.second.bits": (4,)}).stages[0]
+        == (shallow.stages[0])
+    )
+    arch = LAYER_BITS.largest()
+    few = with_option(arch, "s0.b1.project.bits", 4)
+    assert few.stages[0].blocks[1].bits == (8, 8, 4)
+    assert with_option(arch, "s1.b0.first.bits", 4).stages[1].blocks[0].bits == (4, 8)
+    for name, of in (("s2.b0.project.bits", LAYER_BITS), ("s0.b0.project.bits", TINY)):
+        with pytest.raises(ArchError, match="choice: expected one of"):
+            with_option(of.largest(), name, 4)
+    assert parse_narrowing("s0.b1.project.bits=4,8") == ("s0.b1.project.bits", (4, 8))
 
 
 def test_bits_are_narrowed_like_any_other_choice() -> None:

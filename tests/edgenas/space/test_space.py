@@ -1,6 +1,7 @@
 """`ArchSpace`: moves stay inside it, the encoding is injective, counts equal enumeration."""
 
 import itertools
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -46,10 +47,19 @@ OTHER = replace(
 )
 
 IN_BITS = replace(TINY, name="in-bits", bits=(4, 8))
+# Each layer of a block chooses its bits: three of a first kind, two of another.
+LAYER_BITS = replace(
+    IN_BITS,
+    name="layer-bits",
+    stages=(
+        replace(TINY.stages[0], bits=(4, 8)),
+        replace(TINY.stages[1], bits=(4, 8), block="resnet"),
+    ),
+)
 
 EXAMPLES = settings(derandomize=True, deadline=None, max_examples=60)
 seeds = st.integers(0, 2**32)
-spaces = st.sampled_from([TINY, OTHER, IN_BITS, *PRESETS.values()])
+spaces = st.sampled_from([TINY, OTHER, IN_BITS, LAYER_BITS, *PRESETS.values()])
 
 
 def stage_choices(stage: StageSpace) -> Iterator[StageArch]:
@@ -316,3 +326,73 @@ def test_packed_bytes_count_weights_in_their_bits_and_biases_in_32() -> None:
     weights = IN_BITS.weight_bytes(arch) - biases
     assert IN_BITS.packed_bytes(arch) == weights + biases
     assert IN_BITS.packed_bytes(replace(arch, bits=4)) == weights // 2 + biases
+
+
+def test_layers_choose_their_bits_where_their_stage_says_so() -> None:
+    per_stage = (2 * 2**3 + (2 * 2**3) ** 2, 2 * (2 * 2**2 + (2 * 2**2) ** 3))
+    assert LAYER_BITS.size() == 2 * 2 * per_stage[0] * per_stage[1]
+    largest, smallest = LAYER_BITS.largest(), LAYER_BITS.smallest()
+    assert (largest.precisions, smallest.precisions) == ({8}, {4})
+    assert LAYER_BITS.precisions == {4, 8}
+    assert (LAYER_BITS.mixes_bits, IN_BITS.mixes_bits) == (True, False)
+    assert len(LAYER_BITS.encode(smallest)) == len(IN_BITS.encode(smallest.in_bits(4))) + 6 + 6
+    rng = random.Random(0)
+    drawn = [LAYER_BITS.sample(rng) for _ in range(200)]
+    assert len({arch.stages[0].blocks[0].bits for arch in drawn}) == 8
+    arch = next(a for a in drawn if a.stages[0].depth == 2)
+    own, shallow = arch.stages[0].blocks, LAYER_BITS.smallest().stages[0]
+    row = LAYER_BITS.encode(arch)
+    assert row[3:15] == (8, 2, own[0].kernel, 2, *own[0].bits, own[1].kernel, 2, *own[1].bits)
+    masked = LAYER_BITS.encode(replace(arch, stages=(shallow, arch.stages[1])))
+    assert masked[10:15] == (0, 0, 0, 0, 0)  # the bits of an absent block as well
+    anew = [LAYER_BITS.with_drawn_bits(arch, rng) for _ in range(100)]
+    assert {LAYER_BITS.check(one).in_bits(8) for one in anew} == {arch.in_bits(8)}
+    assert len(set(anew)) > 90
+
+
+def test_bits_of_layers_reach_the_layers() -> None:
+    arch = LAYER_BITS.largest()
+    first = replace(arch.stages[0].blocks[0], bits=(8, 4, 8))
+    second = replace(arch.stages[1].blocks[0], bits=(4, 8))
+    arch = replace(
+        arch,
+        stages=(
+            replace(arch.stages[0], blocks=(first, *arch.stages[0].blocks[1:])),
+            replace(arch.stages[1], blocks=(second, *arch.stages[1].blocks[1:])),
+        ),
+    )
+    few = {layer.name for layer in LAYER_BITS.layers(arch) if layer.bits == 4}
+    assert few == {"s0.b0.depthwise", "s1.b0.first", "s1.b0.shortcut"}
+    few = {layer.name for layer in LAYER_BITS.layers(replace(arch, bits=4)) if layer.bits == 4}
+    assert few == {"s0.b0.depthwise", "s1.b0.first", "s1.b0.shortcut", "stem", "head", "logits"}
+    whole = {layer.name: layer for layer in LAYER_BITS.layers(arch.in_bits(8))}
+    saved = [whole[n].weight_bytes - 4 * whole[n].cout for n in few - {"stem", "head", "logits"}]
+    packed = LAYER_BITS.packed_bytes(arch)
+    assert LAYER_BITS.packed_bytes(arch.in_bits(8)) - packed == sum(n // 2 for n in saved)
+    assert ":8/4/8" in arch.describe()
+    assert Arch.from_dict(json.loads(json.dumps(arch.to_dict()))) == arch
+    assert len({arch.id, arch.in_bits(8).id, replace(arch, bits=4).id}) == 3
+
+
+def test_bits_that_do_not_fit_the_layers_are_refused() -> None:
+    arch = LAYER_BITS.largest()
+    with pytest.raises(ArchError, match=r"number of bits in stage 0 among \(3,\), got 0"):
+        LAYER_BITS.check(arch.in_bits(8))
+    plain = tuple(replace(stage, bits=()) for stage in LAYER_BITS.stages)
+    with pytest.raises(ArchError, match=r"number of bits in stage 0 among \(0,\), got 3"):
+        replace(LAYER_BITS, stages=plain).check(arch)
+    with pytest.raises(ArchError, match="stage 0 bits among"):
+        LAYER_BITS.check(_with_bits(arch, (8, 6, 8)))
+    with pytest.raises(ArchError, match=r"number of bits in stage 0 among \(0, 3\), got 2"):
+        LAYER_BITS.check_form(_with_bits(arch, (8, 8)))
+    assert LAYER_BITS.check_form(_with_bits(arch, (8, 6, 8)))
+    with pytest.raises(ArchError, match="expected none without bits for the stage"):
+        StageSpace((8,), (1,), layer_bits=((4,),))
+    with pytest.raises(ArchError, match="2 to 8"):
+        StageSpace((8,), (1,), bits=(8, 16))
+
+
+def _with_bits(arch: Arch, bits: tuple[int, ...]) -> Arch:
+    first = arch.stages[0]
+    blocks = (replace(first.blocks[0], bits=bits), *first.blocks[1:])
+    return replace(arch, stages=(replace(first, blocks=blocks), *arch.stages[1:]))

@@ -8,11 +8,13 @@ import pytest
 from edgenas.space import PRESETS, ArchError
 from edgenas.space.narrowing import narrowed_by
 from edgenas.space.space_file import read_space_file, space_toml
+from tests.edgenas.space.test_space import LAYER_BITS
 
 SPACES = [
     *PRESETS.values(),
     replace(PRESETS["digits"], name='a "quoted" \\ name', bits=(4, 8)),
     narrowed_by(PRESETS["cifar"], {"s1.b2.kernel": (3,), "s2.b0.expand": (3, 6)}),
+    narrowed_by(LAYER_BITS, {"s0.b1.project.bits": (8,), "s1.b0.first.bits": (4,)}),
 ]
 
 

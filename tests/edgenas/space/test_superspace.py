@@ -101,6 +101,20 @@ def test_stages_with_choices_of_single_blocks_have_no_super_space() -> None:
         super_space_around(replace(DIGITS, stages=(DIGITS.stages[0], stage)))
 
 
+def test_layers_that_choose_bits_do_so_in_every_space_but_not_while_they_imitate() -> None:
+    base = replace(DIGITS, stages=tuple(replace(s, bits=(4, 8)) for s in DIGITS.stages))
+    spaces = super_space_around(base)
+    code = spaces.code_of(base)
+    assert code is not None
+    assert spaces.decode(code, base.name) == base
+    ends = stage_ends(base, base.largest())
+    part = excerpt(spaces, 0, spaces.stages[0].forms[1], ends[0], ends[1])
+    assert part.precisions == {8}
+    stage = replace(base.stages[1], layer_bits=((4,),))
+    with pytest.raises(ArchError, match="block_expands and layer_bits out"):
+        super_space_around(replace(base, stages=(base.stages[0], stage)))
+
+
 def test_codes_of_another_super_space_are_refused() -> None:
     with pytest.raises(ArchError, match="expected 2 stages, got 1"):
         AROUND.decode((StageCode(0, 0),), "one")

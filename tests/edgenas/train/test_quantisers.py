@@ -14,15 +14,21 @@ from edgenas.model.images import Pixels, to_input
 from edgenas.model.numerics import Numerics
 from edgenas.model.quant import scale_zero
 from edgenas.model.supernet import Supernet
-from edgenas.space.arch import Resolution
+from edgenas.space.arch import Arch, Resolution
 from edgenas.space.space import ArchSpace
 from edgenas.train.averaging import WeightAverage
 from edgenas.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgenas.train.judging import subnet_loss
-from edgenas.train.loop import read_metrics
+from edgenas.train.loop import StepReport, read_metrics
 from edgenas.train.observing import observe_ranges
 from edgenas.train.optimisers import OPTIMISERS, optimiser_of, set_pace
-from edgenas.train.quantisers import begin_int8, bound_steps, in_every_precision, rate_scaling
+from edgenas.train.quantisers import (
+    begin_int8,
+    bound_steps,
+    in_every_precision,
+    mixed_at,
+    rate_scaling,
+)
 from edgenas.train.recipe import Recipe, RecipeError
 from edgenas.train.samplers import Draw, build_sampler
 from edgenas.train.state import State, Task, check_recipe
@@ -58,7 +64,7 @@ def _met(net: Supernet) -> set[str]:
 
 def test_every_tensor_is_met_before_steps_begin() -> None:
     state = State(_task(LSQ))
-    sampler = build_sampler("sandwich", state.task.setting(state.judge))
+    sampler = build_sampler("sandwich", state.setting)
     observe_ranges(state.net, state.task.batches(), sampler)
     begin_int8(state.net, state.average)
     scale, zero, met = state.net.grids()
@@ -72,7 +78,7 @@ def test_observing_looks_for_tensors_that_only_some_subnets_have() -> None:
     recipe = LSQ.override(batch=8)
     images = (pictures(MIXED, 16, 64, 0) * 255).byte().permute(0, 2, 3, 1).numpy()
     state = State(Task(MIXED, images, digits().labels[:64] % 5, recipe, DATA))
-    fixed = build_sampler("uniform", state.task.setting(state.judge))
+    fixed = build_sampler("uniform", state.setting)
     draw = fixed.draw
     fixed.draw = lambda step: [Draw(MIXED.largest()), *draw(step)[:0]]  # type: ignore[method-assign]
     observe_ranges(state.net, state.task.batches(), fixed)
@@ -163,6 +169,49 @@ def test_precisions_come_widest_first() -> None:
     ]
 
 
+def test_every_second_step_mixes_precisions_where_layers_choose_theirs() -> None:
+    space = replace(SPACE, stages=(replace(SPACE.stages[0], bits=(4, 8)),))
+    draws = [Draw(space.largest()), Draw(space.smallest(), 0.5, "others")]
+    assert mixed_at(SPACE, 0, 1) is None
+    assert mixed_at(space, 0, 2) is None
+    mixed = mixed_at(space, 0, 1)
+    whole, few = in_every_precision(draws, (8, 4))[:2], in_every_precision(draws, (8, 4), mixed)
+    assert few[:2] == whole  # the teacher has all bits everywhere
+    assert few == in_every_precision(draws, (8, 4), mixed_at(space, 0, 1))
+    for one, draw in zip(few[2:], draws, strict=True):
+        assert replace(one, arch=one.arch.in_bits(8)) == replace(draw, arch=draw.arch.in_bits(8))
+        assert all(len(block.bits) == 3 for block in one.arch.stages[0].blocks)
+    steps = [mixed_at(space, 0, step) for step in range(1, 41, 2)]
+    seen = {m(draws[0].arch, 1).stages[0].blocks[0].bits for m in steps if m is not None}
+    assert len(seen) == 8
+
+
+def test_a_run_whose_layers_choose_bits_learns_all_of_them(tmp_path: Path) -> None:
+    stage = replace(SPACE.stages[0], bits=(4, 8))
+    space = replace(SPACE, stages=(stage,), bits=(4, 8))
+    with pytest.raises(RecipeError, match=r"bits among \(8,\), got \(4, 8\)"):
+        check_recipe(RECIPE, replace(SPACE, stages=(stage,)))
+    recipe = BOTH.override(epochs=1)
+    unbroken = run(tmp_path / "unbroken", recipe, space=space)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(report: StepReport) -> None:
+        if report.step == 5:  # the next step is one that mixes
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        run(tmp_path / "stopped", recipe, space=space, on_step=stop)
+    assert run(tmp_path / "stopped", recipe, space=space).digest() == unbroken.digest()
+    net, plain = unbroken.supernet(), run(tmp_path / "plain", recipe)
+    assert plain.digest() != unbroken.digest()
+    rng = random.Random(0)
+    for arch in (space.sample(rng) for _ in range(5)):
+        assert net.check(arch) == arch
+        assert math.isfinite(_loss_of(net, arch))
+
+
 @pytest.mark.parametrize("changes", [{"activations": "lsq"}, {"weights": "double_rounding"}])
 def test_what_learns_in_int8_needs_int8(changes: dict[str, str]) -> None:
     Recipe(float_share=1.0)
@@ -197,8 +246,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 
 
 def _loss(net: Supernet, bits: int) -> float:
+    return _loss_of(net, SPACE.largest().in_bits(bits))
+
+
+def _loss_of(net: Supernet, arch: Arch) -> float:
     images, labels = digits().images[300:812], digits().labels[300:812]
-    arch = next(d.arch for d in in_every_precision([Draw(SPACE.largest())], (bits,)))
     return subnet_loss(net, arch, images, labels, Numerics.INT8)
 
 
