@@ -61,13 +61,8 @@ def run(args: argparse.Namespace) -> int:
 def _judged(
     journal: FleetJournal, authority: bytes, answers: Answers, now_ms: int
 ) -> list[Verdict]:
-    from edgenas.fleet.inventory import (
-        Expected,
-        Verdict,
-        believed_slots,
-        judge,
-        offered_releases,
-    )
+    from edgenas.fleet.inventory import Expected, Verdict, judge
+    from edgenas.fleet.inventory_records import believed_slots, offered_releases
 
     believed = believed_slots(journal)
     slots = {"main"} | {slot for of_one in believed.values() for slot in of_one}

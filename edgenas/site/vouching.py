@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from edgenas.site.errors import SignatureRefusedError
+
+_NOT_SOUND = (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature, x509.InvalidVersion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,12 @@ def signatory(certificate: bytes, authority: bytes, message: bytes, signature: b
     """
     try:
         found = x509.load_pem_x509_certificate(certificate)
-        public = found.public_key()
-    except (ValueError, TypeError) as error:
+        public, signer = found.public_key(), _signatory(found)
+    except _NOT_SOUND as error:
         raise SignatureRefusedError(f"expected a certificate (PEM), got: {error}") from error
     try:
         found.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
-    except (InvalidSignature, ValueError, TypeError) as error:
+    except _NOT_SOUND as error:
         raise SignatureRefusedError(
             "expected a certificate that the fleet's authority has signed, it has not"
         ) from error
@@ -61,10 +63,14 @@ def signatory(certificate: bytes, authority: bytes, message: bytes, signature: b
         raise SignatureRefusedError("expected a certificate for a P-256 key, got another kind")
     try:
         public.verify(signature, message, ec.ECDSA(hashes.SHA256()))
-    except InvalidSignature as error:
+    except _NOT_SOUND as error:
         raise SignatureRefusedError(
             "expected a signature by the key of the certificate, it is by another"
         ) from error
+    return signer
+
+
+def _signatory(found: x509.Certificate) -> Signatory:
     names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return Signatory(
         name=",".join(str(each.value) for each in names),

@@ -4,7 +4,8 @@ A target returns for sound bytes, and for bytes that its parser refuses by one o
 anything else that is raised is a find. Where a value can be written again, it is: what was read
 must be writable, and must read the same. Needs nothing beyond what the host's base and the device
 need, so that an environment with atheris alone can run it. Leaves running them to `run_one`, what
-boards and hosts say before they know each other to `enrolling`, and what people write to `written`.
+boards and hosts say before they know each other to `enrolling`, signed statements to `inventories`,
+and what people write to `written`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from firmware_bridge.wire.messages import KINDS, BlobRequest
 from firmware_bridge.wire.release import PAYLOAD_TYPE, ReleaseManifest
 from firmware_bridge.wire.topics import Topics
 from firmware_bridge.wire.values import RESULT_CAP_BYTES, BlobRef
-from tests.fuzz import enrolling, written
+from tests.fuzz import enrolling, inventories, written
 from tests.fuzz.target import Target, in_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -314,5 +315,6 @@ TARGETS: dict[str, Target] = {
     "model-file": Target(_model_file, lambda: [STUB_MODEL]),
     "features": Target(_features, lambda: [STUB_MODEL, CLASSIFIER]),
     **enrolling.TARGETS,
+    **inventories.TARGETS,
     **written.TARGETS,
 }
