@@ -8,7 +8,8 @@ bytecode compiled before, a service manager's socket and watchdog), connected to
 online. After `--settle-s`, `VmRSS` and PSS of the daemon are read from /proc every five seconds for
 `--minutes`, and its processor time (user and system, /proc/PID/stat) is taken over that whole span.
 The figures are the highest VmRSS, in MB of 10^6 B as the target is, and the share of one core. The
-variants are informational: `-OO` runs without docstrings and assertions.
+variants are informational: `-OO` runs without docstrings and assertions, `enrolled` has come in by
+a token and talks TLS to a mosquitto that `edgenas broker init` has set up: OpenSSL is in memory.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import contextlib
 import os
 import re
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -25,12 +27,16 @@ import sysconfig
 import tempfile
 import time
 import venv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.brokers import running_broker
-from benchmarks.record import ROOT, Figure, write_result
+from benchmarks.brokers import MOSQUITTO, running_broker
+from benchmarks.own_site import OwnSite
+from benchmarks.record import RESULTS, ROOT, Figure, write_result
+from benchmarks.rollout_runs import RunFolder
+from edgenas.site.access import SiteAccess
+from firmware_bridge.enroll_settings import read_environment
 from firmware_bridge.wire.codec import encode
 from firmware_bridge.wire.messages import HostState
 from firmware_bridge.wire.mqtt import MqttLink
@@ -38,6 +44,7 @@ from firmware_bridge.wire.topics import Topics
 
 FLEET, DEVICE = "idle", "idle-1"
 VARIANTS: dict[str, tuple[str, ...]] = {"plain": (), "without docstrings (-OO)": ("-OO",)}
+ENROLLED = "enrolled (TLS)"
 EVERY_S = 5.0
 RSS_TARGET_MB, CPU_TARGET_PCT = 30.0, 0.3
 ONLINE_S = 60.0
@@ -66,11 +73,16 @@ def main() -> None:
             folder = Path(scratch) / name.split()[0]
             folder.mkdir()
             with running_broker(folder) as (kind, url), _host(url):
-                readings, span_s = _watched(python, flags, url, folder, options)
+                told = {"EDGENAS_BROKER": url, "EDGENAS_ID": DEVICE, "EDGENAS_FLEET": FLEET}
+                readings, span_s = _watched(python, flags, told, folder, options)
             figures += _figures(name, readings, span_s)
             raw[name] = {"broker": kind, "span_s": span_s, "readings": list(map(asdict, readings))}
+        if MOSQUITTO is not None:
+            readings, span_s = _enrolled(python, Path(scratch), options)
+            figures += _figures(ENROLLED, readings, span_s)
+            raw[ENROLLED] = {"span_s": span_s, "readings": list(map(asdict, readings))}
     raw["load_after"] = os.getloadavg()
-    write_result("daemon_idle", figures, {}, raw)
+    write_result("daemon_idle", figures, {}, raw, options.results)
 
 
 def _environment(folder: Path) -> Path:
@@ -83,8 +95,8 @@ def _environment(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _host(url: str) -> Iterator[None]:
-    link = MqttLink(url, "idle-host")
+def _host(url: str, tls: ssl.SSLContext | None = None) -> Iterator[None]:
+    link = MqttLink(url, "idle-host", tls=tls)
     link.open(lambda event: None)
     try:
         link.wait_connected(ONLINE_S)
@@ -95,15 +107,37 @@ def _host(url: str) -> Iterator[None]:
         link.close()
 
 
+def _enrolled(
+    python: Path, scratch: Path, options: argparse.Namespace
+) -> tuple[list[Reading], float]:
+    """The same of a daemon that a token has brought in."""
+    folder = scratch / "enrolled"
+    folder.mkdir()
+    with OwnSite(folder) as site:
+        run = RunFolder(folder / "run", site.url, FLEET, tls=site.tls)
+        with site.invitation(run, uses=1) as invitation:
+            words = ["enroll", "-", "--id", DEVICE, "--config-dir", str(folder / "etc")]
+            command = [str(python), "-m", "firmware_bridge.cli", *words]
+            command += ["--state-dir", str(folder / "state")]
+            subprocess.run(command, input=invitation.token, text=True, check=True)
+        told = read_environment((folder / "etc" / "agent.env").read_text(encoding="utf-8"))
+        with _host(site.url, SiteAccess(site.tls).host()):
+            return _watched(python, (), told, folder, options)
+
+
 def _watched(
-    python: Path, flags: Sequence[str], url: str, folder: Path, options: argparse.Namespace
+    python: Path,
+    flags: Sequence[str],
+    told: Mapping[str, str],
+    folder: Path,
+    options: argparse.Namespace,
 ) -> tuple[list[Reading], float]:
     """Readings of a daemon's second life; the first compiles the bytecode."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(folder / "notify"))
         manager.settimeout(ONLINE_S)
         for life in ("compile", "measure"):
-            child = _start(python, flags, url, folder)
+            child = _start(python, flags, told, folder)
             try:
                 _wait_connected(manager)
                 if life == "measure":
@@ -114,11 +148,13 @@ def _watched(
     raise AssertionError("unreachable")
 
 
-def _start(python: Path, flags: Sequence[str], url: str, folder: Path) -> subprocess.Popen[bytes]:
-    command = [str(python), *flags, "-m", "firmware_bridge.cli", "run", "--broker", url]
-    command += ["--fleet", FLEET, "--id", DEVICE, "--state-dir", str(folder / "state")]
-    command += ["--lock", str(folder / "lock")]
+def _start(
+    python: Path, flags: Sequence[str], told: Mapping[str, str], folder: Path
+) -> subprocess.Popen[bytes]:
+    command = [str(python), *flags, "-m", "firmware_bridge.cli", "run"]
+    command += ["--state-dir", str(folder / "state"), "--lock", str(folder / "lock")]
     environment = {
+        **told,
         "PATH": os.environ["PATH"],
         "PYTHONPYCACHEPREFIX": str(folder / "bytecode"),
         "NOTIFY_SOCKET": str(folder / "notify"),
@@ -182,6 +218,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--settle-s", type=float, default=30.0)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the result")
     return parser.parse_args()
 
 

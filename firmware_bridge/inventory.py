@@ -20,13 +20,8 @@ from pathlib import Path
 from firmware_bridge.certificates import PEM_CAP_BYTES, Signer
 from firmware_bridge.slots import CURRENT, FILE_NAMES, MANIFEST_NAME, ONNX_MODEL, SLOTS_NAME
 from firmware_bridge.wire.errors import BridgeError, StoreError
-from firmware_bridge.wire.inventory import (
-    PAYLOAD_TYPE,
-    Inventory,
-    Running,
-    SeenFile,
-    SignedInventory,
-)
+from firmware_bridge.wire.inspection import SignedInventory
+from firmware_bridge.wire.inventory import PAYLOAD_TYPE, Inventory, Running, SeenFile
 from firmware_bridge.wire.jsontext import parse
 from firmware_bridge.wire.shape import plain, read
 from firmware_bridge.wire.signing import pre_authentication_encoding

@@ -16,7 +16,7 @@ from pathlib import Path
 from edgenas.site.access import SiteAccess
 from firmware_bridge.wire.codec import decode, encode
 from firmware_bridge.wire.errors import WireError
-from firmware_bridge.wire.inventory import Inspect, SignedInventory
+from firmware_bridge.wire.inspection import Inspect, SignedInventory
 from firmware_bridge.wire.link import LinkEvent, Received
 from firmware_bridge.wire.mqtt import MqttLink
 from firmware_bridge.wire.topics import Topics

@@ -17,7 +17,8 @@ from edgenas.fleet.enrolment import Known
 from edgenas.site.errors import SignatureRefusedError
 from edgenas.site.vouching import Signatory, signatory
 from firmware_bridge.wire.errors import WireError
-from firmware_bridge.wire.inventory import PAYLOAD_TYPE, Inventory, Running, SignedInventory
+from firmware_bridge.wire.inspection import SignedInventory
+from firmware_bridge.wire.inventory import PAYLOAD_TYPE, Inventory, Running
 from firmware_bridge.wire.release import (
     BUNDLE_ROLES,
     ReleaseFile,

@@ -4,6 +4,8 @@ Also takes the lock that keeps a second daemon off the same state directory, and
 power cut has left. Leaves running it to `daemon`.
 """
 
+from __future__ import annotations
+
 import fcntl
 import os
 import ssl
@@ -12,32 +14,31 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from firmware_bridge.agent.acceptance import DeviceView
 from firmware_bridge.agent.activating import Activating, subject_of
 from firmware_bridge.agent.answers import Answers
 from firmware_bridge.agent.book import DeploymentBook
 from firmware_bridge.agent.clock import Clock, clock_synced
-from firmware_bridge.agent.daemon import Daemon, Parts
+from firmware_bridge.agent.daemon import Daemon
 from firmware_bridge.agent.deploy_desk import DeployDesk
 from firmware_bridge.agent.head_post import HeadPost
 from firmware_bridge.agent.holds import HoldReader
 from firmware_bridge.agent.idle_temperature import IdleTemperature
 from firmware_bridge.agent.inbox import Inbox
-from firmware_bridge.agent.inspection import Board as InspectedBoard
-from firmware_bridge.agent.inspection import Inspection
 from firmware_bridge.agent.job_desk import JobDesk, JobRules
 from firmware_bridge.agent.known_time import KnownTime
 from firmware_bridge.agent.life_signs import LifeSocket
 from firmware_bridge.agent.log_tail import LogTail
 from firmware_bridge.agent.mailbox import Mailbox
 from firmware_bridge.agent.measuring import JobRunner
+from firmware_bridge.agent.parts import Parts
 from firmware_bridge.agent.post import Post
 from firmware_bridge.agent.preparing import Instruments, Preparing
 from firmware_bridge.agent.presence import Presence, agent_version
 from firmware_bridge.agent.pull import Puller
 from firmware_bridge.agent.recovery import needed_digests, recover
-from firmware_bridge.agent.renewal import Renewal
 from firmware_bridge.agent.salvage import open_journal
 from firmware_bridge.agent.settings import MIB, AgentSettings
 from firmware_bridge.agent.watchdog import Watchdog
@@ -57,6 +58,10 @@ from firmware_bridge.wire.messages import Hold
 from firmware_bridge.wire.signing import can_verify, load_verify_key
 from firmware_bridge.wire.tls import TlsFiles
 from firmware_bridge.wire.topics import Topics
+
+if TYPE_CHECKING:  # loaded by daemons with a certificate only
+    from firmware_bridge.agent.inspection import Inspection
+    from firmware_bridge.agent.renewal import Renewal
 
 
 class Assembly:
@@ -183,6 +188,8 @@ class Assembly:
         files = TlsFiles(chosen.tls_ca, chosen.tls_cert, chosen.tls_key)
         if self._use_tls is None or files.ca is None or files.certificate is None:
             return None
+        from firmware_bridge.agent.renewal import Renewal
+
         return Renewal(files, chosen.device_id, chosen.worker_argv, self._use_tls, self._ask_for)
 
     def _ask_for(self, csr: str) -> None:
@@ -195,7 +202,9 @@ class Assembly:
         files = TlsFiles(chosen.tls_ca, chosen.tls_cert, chosen.tls_key)
         if self._use_tls is None or files.certificate is None:
             return None
-        board = InspectedBoard(
+        from firmware_bridge.agent.inspection import Board, Inspection
+
+        board = Board(
             chosen.state_dir,
             lambda: presence.sess if self.daemon.connected else None,
             lambda: tuple((name, self._slots.pointed(name)) for name in self._slots.names()),

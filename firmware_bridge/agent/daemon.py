@@ -4,40 +4,30 @@ Nothing here waits for anything but the inbox. Leaves messages to `intake`, jobs
 their desks, long work to the worker, and the building of all these to `assembly`.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
-from firmware_bridge.agent.answers import Answers
-from firmware_bridge.agent.deploy_desk import DeployDesk, Step
-from firmware_bridge.agent.errands import Errand
-from firmware_bridge.agent.idle_temperature import IdleTemperature
-from firmware_bridge.agent.inbox import Inbox, Stop
-from firmware_bridge.agent.inspection import Inspection
+from firmware_bridge.agent.deploy_desk import Step
+from firmware_bridge.agent.inbox import Stop
 from firmware_bridge.agent.intake import Intake
-from firmware_bridge.agent.job_desk import JobDesk
-from firmware_bridge.agent.mailbox import Mailbox
-from firmware_bridge.agent.measuring import JobOrder, JobRunner
-from firmware_bridge.agent.post import Post
-from firmware_bridge.agent.presence import Presence
-from firmware_bridge.agent.renewal import Renewal
-from firmware_bridge.agent.watchdog import Watchdog
-from firmware_bridge.agent.worker import Cancelled, Finished, Worker
+from firmware_bridge.agent.measuring import JobOrder
+from firmware_bridge.agent.parts import Parts
+from firmware_bridge.agent.worker import Cancelled, Finished
 from firmware_bridge.bench.supervise import RuntimeProbe
 from firmware_bridge.store.database import JournalDamagedError
-from firmware_bridge.store.journal import Journal
 from firmware_bridge.wire.errors import BridgeError, StoreError, WireError
-from firmware_bridge.wire.link import Connected, Disconnected, Link, Received
+from firmware_bridge.wire.link import Connected, Disconnected, Received
 from firmware_bridge.wire.messages import (
     Ack,
     CancelJob,
     Cert,
     DeviceStatus,
-    Hold,
     HostState,
     Inspect,
     JobFailed,
@@ -48,8 +38,11 @@ from firmware_bridge.wire.messages import (
     State,
     Wish,
 )
-from firmware_bridge.wire.topics import Address, Topics
+from firmware_bridge.wire.topics import Address
 from firmware_bridge.wire.values import CHUNK_BYTES, KIB
+
+if TYPE_CHECKING:  # loaded by who needs them only: an idle daemon shall weigh little
+    from firmware_bridge.agent.errands import Errand
 
 TICK_S = 1.0
 MAX_UNWRITTEN = 16
@@ -63,38 +56,6 @@ TAKEN_OVER = "another client has connected under this id; give every board an --
 P = ParamSpec("P")
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the daemon is made of; see `assembly`."""
-
-    device_id: str
-    topics: Topics
-    link: Link
-    inbox: Inbox
-    worker: Worker
-    mailbox: Mailbox
-    journal: Journal
-    post: Post
-    answers: Answers
-    presence: Presence
-    jobs: JobDesk
-    job_runner: JobRunner
-    deployments: DeployDesk
-    holds: Callable[[], tuple[Hold, ...]]
-    idle: IdleTemperature
-    keyids: tuple[str, ...]
-    watchdog: Watchdog
-    chores: tuple[Callable[[], None], ...]
-    probe_runtime: Callable[[], RuntimeProbe]
-    renewal: Renewal | None = None
-    inspection: Inspection | None = None
-
-    @property
-    def errands(self) -> tuple[Errand, ...]:
-        """What the worker does for the daemon itself."""
-        return tuple(each for each in (self.renewal, self.inspection) if each is not None)
 
 
 class Daemon:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from firmware_bridge.wire.errors import StoreError
-from firmware_bridge.wire.inventory import SignedInventory
+from firmware_bridge.wire.inspection import SignedInventory
 from firmware_bridge.wire.shape import read
 from firmware_bridge.wire.tls import TlsFiles
 

@@ -1,8 +1,7 @@
-"""What a device says it runs, signed with the key of its certificate; and the question for it.
+"""What a device says it runs: the statement itself, which is signed as bytes and read as bytes.
 
-The statement is a DSSE envelope (see ``signing``) whose signature is ECDSA with P-256 and SHA-256
-over the pre-authentication encoding. Signing and checking are left to ``certificates``, since they
-need the certificate; believing it is left to the host.
+How it travels is left to ``inspection``, signing to ``firmware_bridge.inventory``, believing it to
+the host. The daemon itself never needs this module: it would be weight in an idle process.
 """
 
 from __future__ import annotations
@@ -10,14 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
-from firmware_bridge.wire.credentials import check_pem
-from firmware_bridge.wire.errors import InvalidValueError
+from firmware_bridge.wire.inspection import check_nonce
 from firmware_bridge.wire.jsontext import parse
 from firmware_bridge.wire.shape import plain, read
 from firmware_bridge.wire.values import (
-    CONTROL_CAP_BYTES,
     MANIFEST_CAP_BYTES,
     check_device_id,
     check_name,
@@ -26,7 +22,6 @@ from firmware_bridge.wire.values import (
 )
 
 PAYLOAD_TYPE = "application/vnd.edgenas.inventory.v1+json"
-NONCE_CAP = 64
 SLOTS_CAP = 4
 FILES_CAP = 8
 
@@ -118,47 +113,3 @@ class Inventory:
             DecodeError: Not such a statement.
         """
         return read(cls, parse(raw, MANIFEST_CAP_BYTES, "inventory"), "inventory", "inventory")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignedInventory:
-    """A statement on its way (retained), with the certificate of the key that signed it.
-
-    Attributes:
-        envelope: DSSE envelope around `Inventory.to_bytes`; its key id is the SHA-256 of the
-            certificate's public key (SubjectPublicKeyInfo in DER).
-        certificate: The device's certificate (PEM).
-    """
-
-    kind: ClassVar[str] = "inventory"
-    cap_bytes: ClassVar[int] = CONTROL_CAP_BYTES
-
-    envelope: Mapping[str, object]
-    certificate: str
-
-    def __post_init__(self) -> None:
-        check_pem(self.certificate, "certificate")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inspect:
-    """Asks a device for a new statement that holds this nonce."""
-
-    kind: ClassVar[str] = "inspect"
-    cap_bytes: ClassVar[int] = CONTROL_CAP_BYTES
-
-    nonce: str
-
-    def __post_init__(self) -> None:
-        check_nonce(self.nonce)
-
-
-def check_nonce(text: str) -> str:
-    """Return ``text`` if it can be a nonce: 16 to 64 lower-case hex digits.
-
-    Raises:
-        InvalidValueError: It cannot.
-    """
-    if not 16 <= len(text) <= NONCE_CAP or set(text) - set("0123456789abcdef"):
-        raise InvalidValueError("nonce", f"16 to {NONCE_CAP} lower-case hex digits", text)
-    return text

@@ -15,7 +15,7 @@ from firmware_bridge.wire.credentials import Cert, Csr
 from firmware_bridge.wire.deployments import DeployOutcome, DeployReport, ErrorNote, Wish
 from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.heads import Contribution
-from firmware_bridge.wire.inventory import Inspect, SignedInventory
+from firmware_bridge.wire.inspection import Inspect, SignedInventory
 from firmware_bridge.wire.jobs import (
     CancelJob,
     FailureCode,

@@ -23,7 +23,8 @@ from firmware_bridge.agent.inspection import (
 from firmware_bridge.inventory import look, main
 from firmware_bridge.slots import CURRENT, Slots
 from firmware_bridge.wire.errors import BridgeError, StoreError
-from firmware_bridge.wire.inventory import Inventory, SignedInventory
+from firmware_bridge.wire.inspection import SignedInventory
+from firmware_bridge.wire.inventory import Inventory
 from firmware_bridge.wire.signing import pre_authentication_encoding
 from firmware_bridge.wire.tls import TlsFiles
 from tests.firmware_bridge.doctor.certificates import Authority

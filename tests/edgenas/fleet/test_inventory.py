@@ -14,7 +14,8 @@ from edgenas.fleet.enrolment import Known
 from edgenas.fleet.inventory import Expected, Verdict, judge
 from firmware_bridge.certificates import Signer
 from firmware_bridge.inventory import sign
-from firmware_bridge.wire.inventory import Inventory, Running, SeenFile, SignedInventory
+from firmware_bridge.wire.inspection import SignedInventory
+from firmware_bridge.wire.inventory import Inventory, Running, SeenFile
 from firmware_bridge.wire.release import (
     ReleaseFile,
     ReleaseManifest,
