@@ -103,6 +103,7 @@ LATE_IMPORTS: dict[str, str] = {
     "edgenas.database.migrate": "a database that is up to date needs no migration tool",
     "firmware_bridge.wire.signing": "an idle daemon has no signature to check",
     "firmware_bridge.certificates": "an idle daemon has no certificate to renew",
+    "firmware_bridge.agent.assembly": "only a daemon with a certificate renews it and signs",
     "edgenas.search.inner": "a command that only reads a study needs no optimiser",
     "edgenas.search.optuna_samplers": "an optional library, for those who name its searchers",
     "edgenas.search.regressors": "a command that only reads a study needs no learning library",
