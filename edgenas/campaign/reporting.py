@@ -21,6 +21,7 @@ from edgenas.campaign.scoring import Scorer
 from edgenas.campaign.shipments import Shipment
 from edgenas.data import ImageData
 from edgenas.report import model as r
+from edgenas.report.choices import Options
 from edgenas.search.budget import Budget
 from edgenas.search.front import accuracy_and_latency, best_under, pareto_front
 from edgenas.search.study import Study
@@ -82,13 +83,13 @@ def build_report(sources: Sources, command: str) -> r.Report:
     )  # fmt: skip
 
 
-def _shrunk(checkpoint: Checkpoint) -> tuple[r.Options, ...]:
+def _shrunk(checkpoint: Checkpoint) -> tuple[Options, ...]:
     """Every choice before and after, where the run has reduced its space."""
     if checkpoint.whole is None:
         return ()
     left = {choice.name: choice.options for choice in choices(checkpoint.space)}
     return tuple(
-        r.Options(c.name, texts_of(c.options), texts_of(left.get(c.name, ())))
+        Options(c.name, texts_of(c.options), texts_of(left.get(c.name, ())))
         for c in choices(checkpoint.whole)
     )
 

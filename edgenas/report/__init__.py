@@ -6,6 +6,7 @@ The campaign fills `Report`; this package only writes and reads it. `terminal_ta
 
 from __future__ import annotations
 
+from edgenas.report.choices import Options
 from edgenas.report.errors import (
     ReportError,
     ReportFieldError,
@@ -23,7 +24,6 @@ from edgenas.report.model import (
     FailedTrial,
     Failure,
     Finalist,
-    Options,
     Pick,
     Prediction,
     ProgressPoint,

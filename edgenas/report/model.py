@@ -21,6 +21,7 @@ from edgenas.report.checks import (
     check_text,
     check_utc,
 )
+from edgenas.report.choices import Options
 from edgenas.report.errors import ReportFieldError
 from edgenas.space import Arch, StageSpace
 
@@ -91,32 +92,8 @@ class TrainingSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """One choice of a space that was reduced.
-
-    Attributes:
-        name: as `edgenas train --only` takes it.
-        before: its options as the space was given, as a person writes them.
-        after: those that are left; () where no subnet makes the choice any more.
-    """
-
-    name: str
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse options that came from nowhere."""
-        check_text("name", self.name)
-        if not set(self.after) <= set(self.before):
-            raise ReportFieldError("after", f"some of {self.before}", self.after)
-
-
-@dataclass(frozen=True, slots=True)
 class SupernetSummary:
-    """The trained supernet; `subnets` counts its architectures (a text where it is a bound).
-
-    `shrunk` holds every choice of the space where the run has reduced it, else nothing.
-    """
+    """The trained supernet, its number of subnets, and every choice of a space that was reduced."""
 
     preset: str
     space: str

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgenas.report import units
+from edgenas.report.choices import Options
 from edgenas.report.markup import Markup, element, join
-from edgenas.report.model import Options
 
 
 def draw_options(choices: Sequence[Options]) -> Markup:
@@ -21,7 +21,7 @@ def draw_options(choices: Sequence[Options]) -> Markup:
         groups.setdefault(_group(one.name), []).append(one)
     rows = [_row(name, of) for name, of in groups.items()]
     gone = sum(len(one.before) - len(one.after) for one in choices)
-    told = f"The space before and after: {units.plural(gone, 'option')} struck out went."
+    told = f"The space before and after: {units.plural(gone, 'option')} went, struck out here."
     table = element("table", *rows, class_="options")
     return join((element("p", told, class_="note"), element("div", table, class_="scroll")))
 

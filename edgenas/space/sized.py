@@ -47,6 +47,8 @@ class SizedSpace(ArchSpace):
 
     def fitted(self, arch: Arch, rng: random.Random) -> Arch:
         """`arch` itself, or after as many random choices have become smaller as it takes."""
+        if self.admits(arch):
+            return arch
         options = {choice.name: choice.options for choice in choices(self)}
         while not self.admits(arch):
             places = {name: options[name].index(o) for name, o in chosen(self, arch).items()}
