@@ -65,7 +65,7 @@ def build_report(sources: Sources, command: str) -> r.Report:
             len(sources.data.search), images, sources.data.fingerprint,
         ),
         supernet=r.SupernetSummary(
-            sources.card.preset, space.name, space.size(), _training(sources)
+            preset_of(sources.card), space.name, space.size(), _training(sources)
         ),
         devices=tuple(
             _device(sources, setup, picks.get(setup.device_id), figures.get(setup.device_id))
@@ -78,6 +78,14 @@ def build_report(sources: Sources, command: str) -> r.Report:
             if not s.succeeded
         ),
     )  # fmt: skip
+
+
+def preset_of(card: RunCard) -> str:
+    """Name of the preset that was trained, empty for a space of the run's own.
+
+    Beside a space file the card names a preset too, for the recipe alone.
+    """
+    return "" if card.space else card.preset
 
 
 def _final_figures(sources: Sources, picks: Mapping[str, Picked]) -> dict[str, FinalFigures]:

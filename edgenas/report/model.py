@@ -92,7 +92,10 @@ class TrainingSummary:
 
 @dataclass(frozen=True, slots=True)
 class SupernetSummary:
-    """The trained supernet; `subnets` counts its architectures (a text where it is a bound)."""
+    """The trained supernet; `subnets` counts its architectures (a text where it is a bound).
+
+    `preset` is empty where `space` is the run's own, from a space file.
+    """
 
     preset: str
     space: str
