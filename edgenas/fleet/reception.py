@@ -127,8 +127,8 @@ class Reception:
         if address is None or address.direction != "up":
             self.dropped["?"] += 1
             return None
-        if address.family == "head" or (received.retained and not received.payload):
-            return None  # heads are collected by whoever merges them
+        if address.family == "head" or not received.payload:
+            return None  # heads are collected by whoever merges them; what is empty was cleared
         envelope = self._read(address, received.payload)
         return None if envelope is None else _Sound(address, envelope, received)
 
