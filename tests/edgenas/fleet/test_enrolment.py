@@ -11,32 +11,24 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from edgenas.fleet import enrolment_server
-from edgenas.fleet.deployment_log import WishRow
 from edgenas.fleet.enrolment import Decision, Mode
 from edgenas.fleet.enrolment_desk import EnrolmentDesk, Terms
 from edgenas.fleet.enrolment_server import EnrolmentServer
 from edgenas.fleet.errors import EnrolmentRefusedError
 from edgenas.fleet.journal import FleetJournal
-from edgenas.fleet.releases import ReleaseSpec, build_release
 from edgenas.site.authority import certificate_sha256, now_utc, revoked_in, self_signed
 from edgenas.site.folder import SiteFolder, SiteSettings
 from firmware_bridge.certificates import ensure_key, signing_request
 from firmware_bridge.enroll_online import Asking, join, post
-from firmware_bridge.wire.codec import encode
-from firmware_bridge.wire.counters import SlotCounter
 from firmware_bridge.wire.enrolment import EnrolReply, EnrolRequest, Token
 from firmware_bridge.wire.errors import EnrolmentError
-from firmware_bridge.wire.messages import Wish
-from firmware_bridge.wire.release import PAYLOAD_TYPE, ReleaseManifest, Target
-from firmware_bridge.wire.signing import SigningKey
-from firmware_bridge.wire.values import BlobRef
 from tests.databases import POSTGRES, place
 
 WAIT_S = 60.0
@@ -221,35 +213,6 @@ def test_a_known_board_with_another_key_waits_in_quarantine(office: Office) -> N
     known = {k.serial: k.revoked for k in office.journal.enrolments.certificates("pi4-1")}
     assert sorted(known.values()) == [False, True]
     assert ("device.replaced", "pi4-1") in office.audited()
-
-
-def test_a_board_is_told_how_far_releases_have_gone(office: Office) -> None:
-    """The same board with a new card is told its own past, another one where its kind stands."""
-    first = join(office.invite(), office.board("pi4-1", "serial-1"), silent)
-    assert first.counters == ()
-    key = SigningKey.generate()
-    envelopes = [key.sign(release_manifest(counter).to_bytes(), PAYLOAD_TYPE) for counter in (2, 8)]
-    for rev, envelope in enumerate([*envelopes, None], start=1):
-        deployment = None if envelope is None else f"{rev:032x}"
-        wish = Wish(rev=rev, deployment=deployment, release=envelope, hold=False)
-        office.journal.deployments.add_wish(WishRow("pi4-1", "main", rev, encode(wish)), rev)
-    wish = Wish(rev=1, deployment="f" * 32, release=envelopes[1], hold=False)
-    office.journal.deployments.add_wish(WishRow("pi4-7", "main", 1, encode(wish)), 1)
-    copy = office.board("pi4-1", "serial-1", key="another card")
-    token = office.invite(uses=2)
-    assert "with another key" in refusal(token, copy)
-    office.desk.settle("pi4-1", accept=True, note="new card")
-    digest = hashlib.sha256(release_manifest(8).to_bytes()).hexdigest()
-    own = SlotCounter(slot="main", counter=8, manifest_sha256=digest)
-    assert join(token, copy, silent).counters == (own,)
-    other = join(token, office.board("pi4-2", "serial-2"), silent)
-    assert other.counters == (SlotCounter(slot="main", counter=7),)
-
-
-def release_manifest(counter: int) -> ReleaseManifest:
-    files = {"model": BlobRef("ab" * 32, 1000, 65_536)}
-    spec = ReleaseSpec(fleet="lab", target=Target("raspberry-pi-4"), files=files)
-    return build_release(spec, counter=counter, now=datetime(2026, 1, 31, tzinfo=UTC))
 
 
 def test_a_revoked_device_comes_back_by_a_new_invitation_only(office: Office) -> None:

@@ -1,6 +1,7 @@
 """Stories in which time does something: windows, dates, fresh offers, devices that come later."""
 
 from dataclasses import replace
+from typing import Any
 
 from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.presence import Phase
@@ -89,7 +90,7 @@ def test_a_continuous_rollout_takes_devices_in_until_its_end() -> None:
     assert sorted(state.courses) == ["dev-0", "dev-1"]
 
 
-def seen(device_id: str, tags: str = "", **changes: str) -> Candidate:
+def seen(device_id: str, tags: str = "", **changes: Any) -> Candidate:
     """A device that is heard of for the first time, as the host sees it."""
     facts = Facts(
         profile="a", fingerprint={"board": "Pi 4"}, ram_bytes=1 << 30, disk_free_bytes=1 << 30,
