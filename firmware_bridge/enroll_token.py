@@ -14,6 +14,7 @@ import socket
 import sys
 from pathlib import Path
 
+from firmware_bridge.agent.floor import COUNTERS_PATH
 from firmware_bridge.enroll_online import (
     KEY_NAME,
     Asking,
@@ -24,6 +25,7 @@ from firmware_bridge.enroll_online import (
 )
 from firmware_bridge.enroll_settings import default_id, read_serial
 from firmware_bridge.store.durable import replace_file
+from firmware_bridge.wire.counters import encode_counters
 from firmware_bridge.wire.enrolment import EnrolReply, parse_token
 from firmware_bridge.wire.errors import StoreError
 from firmware_bridge.wire.signing import load_verify_key
@@ -60,6 +62,8 @@ def settings_by_token(arguments: argparse.Namespace, group: str) -> dict[str, st
         "EDGENAS_TLS_CERT": str(place_certificate(folder, reply.certificate)),
         "EDGENAS_TLS_KEY": str(folder / KEY_NAME),
     }
+    # Written even when there are none: those of another fleet would refuse this one's releases.
+    _place(folder / COUNTERS_PATH.name, encode_counters(reply.counters).decode())
     if reply.verify_keys:
         settings["EDGENAS_VERIFY_KEYS"] = os.pathsep.join(_verify_keys(folder, reply))
     if arguments.state_dir != STATE_DIR:

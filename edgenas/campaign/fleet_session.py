@@ -33,15 +33,15 @@ def broker_at(url: str | None) -> Iterator[str]:
 
 
 @contextmanager
-def short_link(url: str, tls: Path | None = None) -> Iterator[MqttLink]:
-    """A connection as the host for a few messages; a host that is connected is pushed off.
+def clearing_link(url: str, tls: Path | None = None) -> Iterator[MqttLink]:
+    """A connection for clearing what devices have left; a host keeps its own beside it.
 
     Raises:
         BrokerUnreachableError: nobody answers at `url`.
-        SiteError: `tls` is no folder with certificates.
+        SiteError: `tls` is no folder with certificates, or one without the one for this.
     """
-    context = None if tls is None else SiteAccess(tls).host()
-    link = MqttLink(url, f"host-{new_id()}", session_expiry_s=0, tls=context)
+    context = None if tls is None else SiteAccess(tls).clerk()
+    link = MqttLink(url, f"clerk-{new_id()}", session_expiry_s=0, tls=context)
     link.open(lambda _: None)
     try:
         link.wait_connected(CONNECT_S)

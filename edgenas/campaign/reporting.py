@@ -67,7 +67,7 @@ def build_report(sources: Sources, command: str) -> r.Report:
             len(sources.data.search), images, sources.data.fingerprint,
         ),
         supernet=r.SupernetSummary(
-            sources.card.preset, space.name, space.size(), _training(sources),
+            preset_of(sources.card), space.name, space.size(), _training(sources),
             _shrunk(sources.checkpoint),
         ),
         devices=tuple(
@@ -92,6 +92,14 @@ def _shrunk(checkpoint: Checkpoint) -> tuple[Options, ...]:
         Options(c.name, texts_of(c.options), texts_of(left.get(c.name, ())))
         for c in choices(checkpoint.whole)
     )
+
+
+def preset_of(card: RunCard) -> str:
+    """Name of the preset that was trained, empty for a space of the run's own.
+
+    Beside a space file the card names a preset too, for the recipe alone.
+    """
+    return "" if card.space else card.preset
 
 
 def _final_figures(sources: Sources, picks: Mapping[str, Picked]) -> dict[str, FinalFigures]:

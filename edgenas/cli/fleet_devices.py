@@ -157,12 +157,14 @@ def run_forget(args: argparse.Namespace) -> int:
 
     with contextlib.closing(FleetJournal(place(args))) as journal:
         _known_view(args.device, known_views(journal))
+        wishes = journal.deployments.wishes_of(args.device)
         forget(journal, args.device, time.time_ns() // 1_000_000)
     if args.broker is not None:
-        from edgenas.campaign.fleet_session import short_link
+        from edgenas.campaign.fleet_session import clearing_link
 
-        with short_link(args.broker, args.tls) as link:
-            clear_topics(link, args.fleet, args.device)
+        slots = sorted({"main", *(wish.slot for wish in wishes)})
+        with clearing_link(args.broker, args.tls) as link:
+            clear_topics(link, args.fleet, args.device, slots)
     print(f"{args.device} is forgotten")
     return 0
 

@@ -17,11 +17,13 @@ from typing import Protocol
 from sqlalchemy import text
 
 from edgenas.database.connection import Database
+from edgenas.errors import EdgenasError
 
 _FLOCK = "hhqqi4x"  # struct flock where a long has 64 bits: type, whence, start, length, process
 # A schema of its own for each fleet's tables: its advisory locks are told apart by its name.
 _SPACE = "hashtext('edgenas workers of ' || current_schema())"
 _HOLD = text(f"SELECT pg_advisory_lock({_SPACE}, CAST(:number AS integer))")
+_RELEASE = text(f"SELECT pg_advisory_unlock({_SPACE}, CAST(:number AS integer))")
 _LOCKS = (
     "SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND objsubid=2 AND granted"
     f" AND CAST(classid AS bigint)=(CAST({_SPACE} AS bigint) & 4294967295)"
@@ -77,13 +79,15 @@ class FileLiveness:
 
 
 class ServerLiveness:
-    """Advisory locks of the connection that works on the database: both end together."""
+    """Advisory locks of the connection that works on the database: neither outlives the other."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._held: set[int] = set()
 
     def hold(self, number: int) -> None:
         self._database.rows(_HOLD, {"number": number})
+        self._held.add(number)
 
     def alive(self, number: int) -> bool:
         return bool(self._database.rows(_HELD, {"number": number})[0][0])
@@ -92,7 +96,14 @@ class ServerLiveness:
         return bool(self._database.rows(_HELD_BY_OTHERS)[0][0])
 
     def close(self) -> None:
-        """Nothing to do: the locks go with the connection."""
+        """Let go and hear that it is so: of a connection that ends, the server learns later.
+
+        Where that fails the connection is gone, and the locks with it.
+        """
+        held, self._held = self._held, set()
+        with contextlib.suppress(EdgenasError):
+            for number in held:
+                self._database.rows(_RELEASE, {"number": number})
 
 
 def liveness_of(database: Database) -> Liveness:

@@ -108,6 +108,9 @@ _LATEST_REV = select(func.coalesce(func.max(WISHES.c.rev), 0)).where(*_PLACE)
 _WISHES = (
     select(*_WISH).where(WISHES.c.slot == bindparam("slot")).order_by(WISHES.c.position.desc())
 )
+_WISHES_OF = (
+    select(*_WISH).where(WISHES.c.device_id == bindparam("device_id")).order_by(WISHES.c.position)
+)
 _FIND_WAY_BACK = (
     select(*_WAY_BACK)
     .where(
@@ -159,6 +162,10 @@ class DeploymentLog:
     def wishes(self, slot: str) -> list[WishRow]:
         """Every wish for a slot of any device, newest first."""
         return [WishRow(*row) for row in self._database.rows(_WISHES, {"slot": slot})]
+
+    def wishes_of(self, device_id: str) -> list[WishRow]:
+        """Every wish for any slot of a device, oldest first."""
+        return [WishRow(*row) for row in self._database.rows(_WISHES_OF, {"device_id": device_id})]
 
     def add_way_back(self, way: WayBackRow, wall_ms: int) -> None:
         """Keep a way back beside the release that may need it."""

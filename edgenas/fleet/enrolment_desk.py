@@ -27,6 +27,7 @@ from edgenas.fleet.enrolment import (
     judge,
     judge_renewal,
 )
+from edgenas.fleet.enrolment_counters import CounterDesk
 from edgenas.fleet.enrolment_log import RequestRow
 from edgenas.fleet.errors import EnrolmentRefusedError
 from edgenas.fleet.journal import FleetJournal
@@ -90,6 +91,7 @@ class EnrolmentDesk:
         self._verify_keys = tuple(verify_keys)
         self._clock = clock or SystemClock()
         self._days = days
+        self._counters = CounterDesk(journal.deployments)
         self._told: set[tuple[str, str]] = set()
 
     def invite(self, terms: Terms) -> tuple[Invite, str]:
@@ -159,6 +161,7 @@ class EnrolmentDesk:
             certificate=known.pem,
             ca=self._authority.certificate_pem.decode(),
             verify_keys=self._verify_keys,
+            counters=self._counters.counters(known.device_id, invite.profile),
         )
 
     def settle(self, name: str, accept: bool, note: str = "") -> RequestRow:

@@ -4,6 +4,8 @@ Records of what it measured and ran stay: history only grows. Leaves ending its 
 `enrolment_desk`.
 """
 
+from collections.abc import Sequence
+
 from edgenas.fleet.device_log import Sighting
 from edgenas.fleet.errors import FleetError
 from edgenas.fleet.journal import FleetJournal
@@ -33,11 +35,11 @@ def forget(journal: FleetJournal, device_id: str, wall_ms: int) -> None:
         journal.audit.add("device.forgotten", device_id, wall_ms)
 
 
-def clear_topics(
-    link: Link, fleet: str, device_id: str, slots: tuple[str, ...] = ("main",)
-) -> None:
-    """Have the broker drop what it keeps of a device: what it said, and wishes for its slots."""
+def clear_topics(link: Link, fleet: str, device_id: str, slots: Sequence[str] = ("main",)) -> None:
+    """Have the broker drop what it keeps of a device: what it said, and wishes for slots."""
     topics = Topics(fleet)
     kept = [topics.state(device_id), topics.facts(device_id), topics.inventory(device_id)]
-    for topic in (*kept, *(topics.wish(device_id, slot) for slot in slots)):
+    for slot in slots:
+        kept += [topics.wish(device_id, slot), topics.head(device_id, slot)]
+    for topic in kept:
         link.publish(topic, b"", retain=True)

@@ -128,8 +128,8 @@ class Reception:
         if address is None or address.direction != "up":
             self.dropped["?"] += 1
             return None
-        if address.family in _FOR_OTHERS or (received.retained and not received.payload):
-            return None
+        if address.family in _FOR_OTHERS or not received.payload:
+            return None  # what is empty was cleared
         envelope = self._read(address, received.payload)
         return None if envelope is None else _Sound(address, envelope, received)
 

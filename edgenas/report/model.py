@@ -93,7 +93,11 @@ class TrainingSummary:
 
 @dataclass(frozen=True, slots=True)
 class SupernetSummary:
-    """The trained supernet, its number of subnets, and every choice of a space that was reduced."""
+    """The trained supernet; `subnets` counts its architectures (a text where it is a bound).
+
+    `preset` is empty where `space` is the run's own, from a space file. Of a space that was reduced
+    in training, `shrunk` lists every choice.
+    """
 
     preset: str
     space: str

@@ -23,6 +23,7 @@ from edgenas.report.wording import (
     no_pick,
     quantisation_gap,
     shipping,
+    space_named,
     summary,
 )
 
@@ -78,10 +79,7 @@ def training_section(report: Report) -> Markup:
     )
     if rate is not None:
         told += f", median {units.count(round(rate))} images/s"
-    space = (
-        f"Preset {supernet.preset}, space {supernet.space}: "
-        f"{units.count(supernet.subnets)} subnets share these weights."
-    )
+    space = f"{space_named(supernet)}: {units.count(supernet.subnets)} subnets share these weights."
     wide, narrow = (
         training_curve(training, CURVE_WIDE),
         training_curve(training, CURVE_NARROW),

@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections import Counter
 
 from edgenas.report import units
-from edgenas.report.model import Budget, CandidatePoint, DeviceReport, FailedTrial, Pick, Report
+from edgenas.report.model import (
+    Budget,
+    CandidatePoint,
+    DeviceReport,
+    FailedTrial,
+    Pick,
+    Report,
+    SupernetSummary,
+)
 
 
 def outside_because(candidate: CandidatePoint, budget: Budget) -> str:
@@ -112,14 +120,22 @@ def failed_by_code(trials: tuple[FailedTrial, ...]) -> str:
     return ", ".join(f"{number} × {code}" for code, number in counted)
 
 
+def space_named(supernet: SupernetSummary) -> str:
+    """Which space was trained, at the beginning of a sentence."""
+    if not supernet.preset:
+        return f"Space {supernet.space}, from a file"
+    return f"Preset {supernet.preset}, space {supernet.space}"
+
+
 def summary(report: Report) -> str:
     """Say in one sentence what was trained, measured and shipped."""
     measured = sum(len(device.candidates) for device in report.devices)
     confirmed = sum(shipping(device)[0] == "good" for device in report.devices)
     supernet = report.supernet
     return (
-        f"One INT8 supernet ({supernet.preset}, {units.count(supernet.subnets)} subnets) trained "
-        f"on {report.data.name} in {units.duration(supernet.training.seconds)}; "
+        f"One INT8 supernet ({supernet.preset or supernet.space}, "
+        f"{units.count(supernet.subnets)} subnets) trained on {report.data.name} in "
+        f"{units.duration(supernet.training.seconds)}; "
         f"{units.plural(measured, 'candidate')} measured on "
         f"{units.plural(len(report.devices), 'device')}; "
         f"{confirmed} of {len(report.devices)} confirmed running."

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgenas.site.errors import SiteError
 from edgenas.site.folder import SiteFolder
-from edgenas.site.mosquitto import HOST, VIEWER
+from edgenas.site.mosquitto import CLERK, HOST, VIEWER
 from firmware_bridge.wire.tls import TlsFiles
 
 
@@ -31,6 +31,7 @@ class SiteAccess:
                 f"--tls: expected the folder that `edgenas broker init` made, or a copy of its "
                 f"`host`, got {path} without {missing[0]}"
             )
+        self._folder = folder
         self.site = SiteFolder(path) if SiteFolder(path).has_authority else None
 
     @property
@@ -47,6 +48,20 @@ class SiteAccess:
     def viewer(self) -> ssl.SSLContext:
         """For whoever only looks: pushes no host off its connection."""
         return _context(self._files[VIEWER])
+
+    def clerk(self) -> ssl.SSLContext:
+        """For whoever clears what devices have left: pushes no host off its connection.
+
+        Raises:
+            SiteError: The folder is from before there was one.
+        """
+        missing = [path for path in _paths(self._folder, CLERK) if not path.exists()]
+        if missing:
+            raise SiteError(
+                f"--tls: expected the certificate {CLERK}, got a folder without {missing[0]}; run "
+                "`edgenas broker init --tls` on the broker's folder once more, which adds it"
+            )
+        return _context(_files(self._folder, CLERK))
 
 
 def _paths(folder: Path, name: str) -> tuple[Path, Path, Path]:

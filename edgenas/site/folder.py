@@ -243,7 +243,7 @@ class SiteFolder:
 
     def _issue_clients(self, now: datetime) -> Iterator[str]:
         files.replace(self.host / "ca.pem", self._certificate())
-        for name in (mosquitto.HOST, mosquitto.VIEWER):
+        for name in (mosquitto.HOST, mosquitto.VIEWER, mosquitto.CLERK):
             path = self.host / f"{name}.pem"
             if _is_fresh(path, now):
                 continue

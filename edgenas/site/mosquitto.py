@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOST, VIEWER = "host", "viewer"
+CLERK = "host_clerk"  # no device id has an underscore
 MAX_PACKET_BYTES = 262_144
 
 # %u is the name in the certificate; %c would be what the client calls itself.
@@ -24,11 +25,14 @@ user {HOST}
 topic read edgenas/v1/+/up/#
 topic write edgenas/v1/+/dn/#
 topic write edgenas/v1/+/host/state
-# To clear what a device that is gone for good has left here (`edgenas fleet forget`).
+
+# Clears what a device that is gone for good has left here (`edgenas fleet forget`), beside a host.
+user {CLERK}
 topic write edgenas/v1/+/up/+/state
 topic write edgenas/v1/+/up/+/facts
 topic write edgenas/v1/+/up/+/head/+
 topic write edgenas/v1/+/up/+/inventory
+topic write edgenas/v1/+/dn/+/wish/+
 
 # Commands that only look, such as `edgenas devices`: beside a host, without pushing it off.
 # They may ask a device to sign what it runs.

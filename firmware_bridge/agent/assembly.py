@@ -23,6 +23,7 @@ from firmware_bridge.agent.book import DeploymentBook
 from firmware_bridge.agent.clock import Clock, clock_synced
 from firmware_bridge.agent.daemon import Daemon
 from firmware_bridge.agent.deploy_desk import DeployDesk
+from firmware_bridge.agent.floor import raise_counters
 from firmware_bridge.agent.head_post import HeadPost
 from firmware_bridge.agent.holds import HoldReader
 from firmware_bridge.agent.idle_temperature import IdleTemperature
@@ -96,6 +97,7 @@ class Assembly:
         try:
             self._slots = Slots(settings.state_dir, settings.run_directory)
             self._journal, self._loss = open_journal(settings.state_dir, self._slots)
+            self._unbarred = raise_counters(self._journal, settings.state_dir)
         except BaseException:
             os.close(self._lock)
             raise
@@ -146,6 +148,8 @@ class Assembly:
         presence = Presence(self._settings, self._journal, self._slots, self._board)
         if self._loss is not None:
             presence.troubles.standing["journal"] = self._loss
+        if self._unbarred is not None:
+            presence.troubles.standing["counters"] = self._unbarred
         argv = self._settings.worker_argv
         return Parts(
             device_id=self._settings.device_id,

@@ -16,6 +16,7 @@ import hashlib
 import secrets
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ from firmware_bridge.wire.values import CHUNK_BYTES, KIB
 CONNECT_S = 6.0
 HOST_STATE_S = 1.5
 ANSWER_S = 5.0
+LOOK_S = 0.05
 NEEDED_PACKET_BYTES = CHUNK_BYTES + KIB
 STRANGER = "doctor-stranger"
 PROBE = b"doctor"
@@ -138,7 +140,7 @@ def judge_rights(heard: Heard, identity: Identity) -> Finding:
 
 
 class Conversation:
-    """One connection, in which everything is asked at once and answers are awaited together."""
+    """One session, in which what is allowed is asked first and what is not allowed after it."""
 
     def __init__(self, url: str, identity: Identity | None, context: ssl.SSLContext | None) -> None:
         """Prepare it.
@@ -172,23 +174,33 @@ class Conversation:
         return self._heard()
 
     def _ask(self, probes: _Probes) -> None:
-        stamp = Clock().stamp()
-        for topic in (probes.own, probes.strange, probes.down):
-            self._link.publish(topic, PROBE)
+        """First what is allowed, then one after the other what is not.
+
+        mosquitto 2.0 hangs up on who writes what it may not: the host's answer would be lost with
+        the connection, and so would be what the broker says of other messages.
+        """
         request = BlobRequest(digest=probes.digest, first=0, want="1")
-        self._link.publish(probes.blob, encode(request, stamp))
-        answered = {probes.refusal}
-        # what the broker keeps of the host comes before our own message can come back
-        self._wait(answered | {probes.down, probes.host}, HOST_STATE_S)
+        self._link.publish(probes.own, PROBE)
+        self._link.publish(probes.blob, encode(request, Clock().stamp()))
+        self._wait({probes.refusal, probes.host}, HOST_STATE_S)
         if self._host_online(probes.host):
-            self._wait(answered, ANSWER_S)
-        else:
-            self._wait(answered | {probes.down}, HOST_STATE_S)
+            self._wait({probes.refusal}, ANSWER_S)
+        self._link.publish(probes.down, PROBE)
+        told = self._link.says_refusals
+        self._wait({probes.down}, ANSWER_S if told else HOST_STATE_S)
+        self._link.publish(probes.strange, PROBE)
+        if told and probes.down in self._link.refused:
+            self._wait({probes.strange}, ANSWER_S)
 
     def _wait(self, topics: set[str], timeout_s: float) -> None:
-        """Until something came to one of these topics."""
+        """Until something came to one of these topics, or none can because it was refused."""
+        deadline_s = time.monotonic() + timeout_s
         with self._changed:
-            self._changed.wait_for(lambda: not topics.isdisjoint(self._received), timeout_s)
+            while topics.isdisjoint((*self._received, *self._link.refused)):
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    return
+                self._changed.wait(min(left_s, LOOK_S))  # nobody calls when a message is refused
 
     def _heard(self) -> Heard:
         probes = self._probes

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from firmware_bridge.wire.counters import COUNTERS_CAP, SlotCounter
 from firmware_bridge.wire.credentials import check_pem
 from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.jsontext import parse
@@ -125,6 +126,7 @@ class EnrolReply:
         certificate: Its certificate (PEM).
         ca: Certificate of the authority that signed it and the broker's (PEM).
         verify_keys: Public keys whose releases it takes (PEM).
+        counters: How far the releases of its slots have gone; older ones it shall refuse.
     """
 
     status: Status
@@ -138,6 +140,7 @@ class EnrolReply:
     certificate: str = ""
     ca: str = ""
     verify_keys: tuple[str, ...] = ()
+    counters: tuple[SlotCounter, ...] = ()
 
     def __post_init__(self) -> None:
         check_range("retry_s", self.retry_s, 0.05, 3600)
@@ -147,6 +150,7 @@ class EnrolReply:
         check_name(self.fleet, "fleet")
         check_name(self.profile, "profile")
         check_range("verify_keys", len(self.verify_keys), 0, VERIFY_KEYS_CAP)
+        check_range("counters", len(self.counters), 0, COUNTERS_CAP)
         for what, pem in (("certificate", self.certificate), ("ca", self.ca)):
             check_pem(pem, what)
         for pem in self.verify_keys:

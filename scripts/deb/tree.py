@@ -20,6 +20,10 @@ _HOME = "opt/edgenas"
 _DOC = f"usr/share/doc/{PACKAGE}"
 _UNITS = ("edgenas-device.service", "edgenas-device-recover.service")
 _SCRIPTS = ("postinst", "prerm", "postrm")
+# Where an owner adds what no package can bring, such as NVIDIA's onnxruntime. Beside `lib`, so that
+# upgrades keep it; looked at last, so that it replaces nothing of ours.
+ADDED = "added"
+_ADDED_PTH = "edgenas-added.pth"
 # What no board runs: the host's half of our own wheel, and the test suites of others.
 _LEFT_OUT = re.compile(r"^edgenas/|^device_profiles/|/tests/")
 _LAUNCHER = """\
@@ -110,6 +114,7 @@ def _environment(root: Path, target: Target, wheels: Iterable[Wheel]) -> None:
     site = home / f"lib/python{target.dotted}/site-packages"
     for wheel in wheels:
         _unpack(wheel, site)
+    _file(site / _ADDED_PTH, f"../../../{ADDED}\n".encode())  # from here; no such folder, no matter
 
 
 def _unpack(wheel: Wheel, site: Path) -> None:

@@ -18,6 +18,7 @@ from edgenas.site.authority import read_request as read_signing_request
 from edgenas.site.errors import RequestRefusedError
 from firmware_bridge import certificates
 from firmware_bridge.wire import enrolment
+from firmware_bridge.wire.counters import SlotCounter, encode_counters, read_counters
 from firmware_bridge.wire.errors import StoreError, WireError
 from tests.fuzz.target import Target
 
@@ -72,6 +73,15 @@ def _reply(data: bytes) -> None:
     assert enrolment.read_reply(enrolment.encode_enrolment(read)) == read
 
 
+def _counters(data: bytes) -> None:
+    """The file in which a device keeps the counters that it was told."""
+    try:
+        read = read_counters(data)
+    except WireError:
+        return
+    assert read_counters(encode_counters(read)) == read
+
+
 def _requests() -> list[bytes]:
     asked = enrolment.EnrolRequest(
         secret="2b" * 20, device_id=NAME, board="100000001", csr=_party().request,
@@ -86,6 +96,7 @@ def _replies() -> list[bytes]:
         status="enrolled", device_id=NAME, fleet="lab", profile="pi4", broker="mqtts://[::1]:8883",
         certificate=party.certificate.decode(), ca=party.authority.certificate_pem.decode(),
         verify_keys=(party.authority.certificate_pem.decode(),),
+        counters=(SlotCounter(slot="main", counter=12, manifest_sha256="1a" * 32),),
     )  # fmt: skip
     waiting = enrolment.EnrolReply(status="waiting", detail="a person", request="1a", retry_s=0.5)
     return [enrolment.encode_enrolment(reply) for reply in (enrolled, waiting)]
@@ -121,6 +132,10 @@ TARGETS = {
     "invite-token": Target(_token, _tokens),
     "enrolment-request": Target(_request, _requests),
     "enrolment-reply": Target(_reply, _replies),
+    "counters": Target(
+        _counters,
+        lambda: [encode_counters([SlotCounter(slot="main", counter=3, manifest_sha256="1a" * 32)])],
+    ),
     "signing-request": Target(_signing_request, lambda: _both(_party().request.encode())),
     "certificate": Target(
         _certificate,

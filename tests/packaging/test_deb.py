@@ -5,6 +5,7 @@ Wheels here are made by the tests; that real ones install and run is shown in te
 
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -169,6 +170,25 @@ def test_a_package_holds_an_environment_and_nothing_of_the_host(tmp_path: Path) 
     assert "./opt/edgenas/bin/python3" in paths
     (link,) = (line for line in listed if "./usr/bin/edgenas-device" in line)
     assert link.endswith("-> /opt/edgenas/bin/edgenas-device")
+
+
+def test_what_an_owner_adds_is_found_and_replaces_nothing(own: Wheel, tmp_path: Path) -> None:
+    """Read by Python itself, as it reads the environment of a board."""
+    ours = wheel(tmp_path, "numpy", "2.0")
+    root = tmp_path / "root"
+    tree.lay_out(root, ARM64, [own, ours], PROJECT / "packaging")
+    home = root / "opt/edgenas"
+    site, added = home / "lib/python3.11/site-packages", home / tree.ADDED
+    asked = f"import site; site.addsitedir({str(site)!r}); import numpy; import onnxruntime; "
+    asked += "print(numpy.VALUE, onnxruntime.built_by)"
+    command = [sys.executable, "-I", "-S", "-c", asked]
+    absent = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "No module named 'onnxruntime'" in absent.stderr
+    for name, content in (("onnxruntime", "built_by = 'NVIDIA'"), ("numpy", "VALUE = 2")):
+        (added / name).mkdir(parents=True)
+        (added / name / "__init__.py").write_text(content)
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["1", "NVIDIA"]
 
 
 def test_the_same_inputs_give_the_same_bytes_and_are_not_packed_again(

@@ -61,11 +61,11 @@ def test_from_nothing_to_a_report(edgenas: Commands, trained: Path) -> None:
         back = edgenas("ship", "run", *reach, "--back", "--device", "dev-a")
         assert back == "dev-a: WENT_BACK back on an empty slot\n"
         assert [site.model_digest(device) for device in DEVICES] == [None, shipped["dev-b"]]
-        check_rollout(edgenas, reach)
+        check_rollout(edgenas, reach, {d: arch for d, arch in picks.items() if arch is not None})
         assert {device: site.model_digest(device) for device in DEVICES} == shipped
 
 
-def check_rollout(edgenas: Commands, reach: tuple[str, ...]) -> None:
+def check_rollout(edgenas: Commands, reach: tuple[str, ...], picks: dict[str, Arch]) -> None:
     """One rollout gives each group its own pick; the device that has it already keeps it.
 
     Groups and waves are selected by tags; a selector that picks nobody ends the command.
@@ -92,7 +92,8 @@ def check_rollout(edgenas: Commands, reach: tuple[str, ...]) -> None:
         ("wave *", ["dev-a", "dev-b"]),
     ]
     assert [each["name"] for each in planned["waves"]] == ["canaries", "*"]
-    assert len({each["bundle"] for each in planned["groups"]}) == 2
+    networks = {each["name"]: each["network"] for each in planned["groups"]}
+    assert networks == {"lab": picks["dev-b"].id, "rest": picks["dev-a"].id}
     edgenas("rollout", "start", "run", *reach)
     body = json.loads(edgenas("rollout", "status", "run", "--json"))
     assert body["status"] == "COMPLETED"

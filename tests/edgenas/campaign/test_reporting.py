@@ -12,6 +12,7 @@ from edgenas.campaign.finals import FinalsPlan, certify
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import pick_all, save_setups
 from edgenas.campaign.progress import Silent
+from edgenas.campaign.reporting import preset_of
 from edgenas.campaign.searching import SearchPlan, search
 from edgenas.campaign.shipments import Shipment, save_shipments
 from edgenas.campaign.steps import write_reports
@@ -48,6 +49,14 @@ def reported(bench: Workbench) -> tuple[Report, DeviceReport]:
     assert read_report_json(bench.run.report_json) == report
     (device,) = report.devices
     return report, device
+
+
+def test_a_run_from_a_space_file_names_no_preset(picked: Workbench) -> None:
+    """The preset on its card is the one whose recipe it took."""
+    report, _ = reported(picked)
+    card = picked.run.read_card()
+    assert report.supernet.preset == preset_of(card) == card.preset
+    assert preset_of(replace(card, space="1a" * 32)) == ""
 
 
 def test_the_whole_campaign_is_in_the_report(picked: Workbench) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import ssl
 import subprocess
@@ -14,12 +15,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 
 from edgenas.fleet.audit_log import reading
 from edgenas.fleet.clock import SystemClock
+from edgenas.fleet.deployments import DeploymentOutcome
 from edgenas.fleet.enrolment import Mode
 from edgenas.fleet.enrolment_desk import EnrolmentDesk, Terms
 from edgenas.fleet.enrolment_server import EnrolmentServer
@@ -36,8 +39,11 @@ from firmware_bridge.enroll_settings import read_environment
 from firmware_bridge.wire.enrolment import Token
 from firmware_bridge.wire.mqtt import MqttLink
 from firmware_bridge.wire.release import Role, Target
+from firmware_bridge.wire.signing import SigningKey
 from tests.edgenas.fleet.conftest import outcome_of
 from tests.edgenas.site.sites import NEEDS_MOSQUITTO, WAIT_S, Site, connack, eventually
+from tests.firmware_bridge.agent.releases import some_weights
+from tests.firmware_bridge.bench import tiny_model
 from tests.firmware_bridge.wire.brokers import PROJECT
 
 RUNTIMES = ("ai_edge_litert", "tflite_runtime")
@@ -150,8 +156,8 @@ class Yard:
     def daemon(self, name: str) -> subprocess.Popen[bytes]:
         """The daemon as a service manager would start it: by the settings alone."""
         environment = {**os.environ, **self.settings(name)}
-        environment["EDGENAS_MEASURE_LOCK"] = str(self.folder / "measure.lock")
         environment["EDGENAS_PROBATION_S"] = "0"
+        environment["EDGENAS_MEASURE_LOCK"] = str(self.folder / "measure.lock")
         log = (self.folder / f"{name}.log").open("ab")
         with log:
             process = subprocess.Popen(
@@ -263,6 +269,47 @@ def test_a_daemon_renews_its_certificate_and_uses_it(yard: Yard) -> None:
     assert accepted(yard, path, key)
     with_log = (yard.folder / "board-1.log").read_text
     eventually(lambda: "a new certificate" in with_log())
+
+
+@pytest.mark.slow
+def test_a_board_that_is_enrolled_anew_takes_no_older_release(yard: Yard) -> None:
+    """A new memory card has forgotten all; a host that was broken into repeats what was signed."""
+    key, public = SigningKey.generate(), yard.folder / "release.pub"
+    key.save_public(public)
+
+    def desk(journal: FleetJournal) -> EnrolmentDesk:
+        return EnrolmentDesk(journal, yard.site.folder, [public.read_text()])
+
+    def signed(seed: int) -> dict[str, Any]:
+        model = host.shelf.add_bytes(tiny_model.dense(some_weights(seed)))
+        spec = ReleaseSpec(fleet=FLEET, target=Target("generic"), files={"model": model})
+        counter = host.next_release_counter()
+        return sign_release(build_release(spec, counter=counter, now=now_utc()), key)
+
+    def end(device_id: str, envelope: dict[str, Any]) -> DeploymentOutcome:
+        ended = host.wait_deployment(host.offer(device_id, "main", envelope), WAIT_S)
+        assert ended is not None
+        return ended
+
+    _enrol_with(yard, desk)
+    host, daemon = yard.open_host(), yard.daemon("board-1")
+    host.wait_for_devices(["board-1"], WAIT_S)
+    old, new = signed(1), signed(2)
+    assert end("board-1", old).succeeded
+    assert end("board-1", new).succeeded
+    stop(daemon)
+    yard.host_command("fleet", "revoke", "board-1", "--why", "its card is gone")
+    shutil.rmtree(yard.folder / "board-1")
+
+    _enrol_with(yard, desk)
+    name = yard.settings("board-1")["EDGENAS_ID"]
+    replayed = host.offer(name, "main", old)  # before the daemon has ever heard of the new one
+    yard.daemon("board-1")
+    refused = host.wait_deployment(replayed, WAIT_S)
+    assert refused is not None
+    assert refused.report is not None
+    assert (refused.outcome, refused.report.code) == ("REJECTED", "old_counter")
+    assert end(name, new).succeeded
 
 
 def _enrol_with(yard: Yard, make: Callable[[FleetJournal], EnrolmentDesk]) -> None:

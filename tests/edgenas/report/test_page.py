@@ -44,6 +44,16 @@ def test_page_of_every_edge_is_whole(edge: str) -> None:
     assert reader.tags.count("h1") == 1
 
 
+def test_a_space_of_its_own_is_named_and_no_preset() -> None:
+    report = sample_report()
+    own = replace(report, supernet=replace(report.supernet, preset="", space="evolved-3"))
+    page = report_page(own)
+    assert "Space evolved-3, from a file" in page
+    assert "One INT8 supernet (evolved-3, " in page
+    assert "Preset" not in page
+    assert "Preset small, space mbconv-32" in report_page(report)
+
+
 def test_no_text_becomes_markup() -> None:
     reader = read_page(report_page(_hostile_report()))
     tags = Counter(reader.tags)

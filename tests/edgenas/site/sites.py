@@ -23,7 +23,7 @@ from edgenas.site.access import SiteAccess
 from edgenas.site.authority import now_utc
 from edgenas.site.folder import SiteFolder, SiteSettings
 from firmware_bridge.wire.backoff import Backoff
-from firmware_bridge.wire.link import LinkEvent, Received
+from firmware_bridge.wire.link import Disconnected, LinkEvent, Received
 from firmware_bridge.wire.mqtt import MqttLink
 from firmware_bridge.wire.tls import TlsFiles
 from tests.firmware_bridge.wire.brokers import PROJECT, free_port
@@ -117,6 +117,7 @@ class Client:
     def __init__(self, link: MqttLink) -> None:
         self.link = link
         self.heard: queue.SimpleQueue[Received] = queue.SimpleQueue()
+        self.lost: list[Disconnected] = []
 
     def open(self, *filters: str) -> Client:
         self.link.subscribe(*filters)
@@ -127,6 +128,8 @@ class Client:
     def _take(self, event: LinkEvent) -> None:
         if isinstance(event, Received):
             self.heard.put(event)
+        elif isinstance(event, Disconnected):
+            self.lost.append(event)
 
     def next_topic(self) -> str:
         """The topic of the next message, which must come."""

@@ -133,11 +133,13 @@ def test_what_is_past_two_thirds_or_cut_off_is_made_again(tmp_path: Path) -> Non
     folder = SiteFolder(tmp_path / "site")
     settings = SiteSettings(("127.0.0.1",), user="root")
     assert folder.prepare(settings, NOW - timedelta(days=480)).issued == (
-        *("broker", "host", "viewer"),
+        *("broker", "host", "viewer", "host_clerk"),
     )
     assert needs_renewal((folder.host / "host.pem").read_bytes(), NOW + timedelta(days=8))
     assert folder.prepare(settings, NOW - timedelta(days=1)).issued == ()
-    assert folder.prepare(settings, NOW + timedelta(days=8)).issued == ("broker", "host", "viewer")
+    assert folder.prepare(settings, NOW + timedelta(days=8)).issued == (
+        *("broker", "host", "viewer", "host_clerk"),
+    )
     other, key = folder.authority.issue_with_key("host", NOW, 1)
     (folder.host / "host.key").write_bytes(key)  # as a power cut between both files leaves it
     assert folder.prepare(settings, NOW).issued == ("host",)

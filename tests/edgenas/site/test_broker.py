@@ -1,5 +1,6 @@
 """Who gets what from the mosquitto that `edgenas broker init` set up and `broker run` started."""
 
+import contextlib
 import json
 import ssl
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from edgenas.cli.main import main
-from edgenas.fleet.forgetting import clear_topics
+from edgenas.fleet.deployment_log import WishRow
+from edgenas.fleet.device_log import Sighting
+from edgenas.fleet.journal import FleetJournal
 from edgenas.site.access import SiteAccess
 from edgenas.site.authority import now_utc
 from edgenas.site.errors import SiteError
@@ -133,9 +136,53 @@ def test_commands_that_look_answer_with_their_certificate(
     host.link.publish(TOPICS.resync("board-7"), b"")
     board.link.publish(TOPICS.facts("board-7"), b"still connected")
     assert host.next_topic() == TOPICS.facts("board-7")
-    clear_topics(host.link, "lab", "board-7")
-    eventually(lambda: is_listed() is False)
-    assert not host.link.refused
+
+
+def test_forgetting_pushes_no_host_off(site: Site, tmp_path: Path) -> None:
+    """The command clears what is kept of a device while a host is connected and goes on."""
+    host, board = site.host().open(*TOPICS.host_filters()), site.device("board-8")
+    client = site.client("board-8", board.context()).open()
+    kept = (TOPICS.state("board-8"), TOPICS.facts("board-8"), TOPICS.head("board-8", "ears"))
+    for topic in kept:
+        client.link.publish(topic, b"left behind", retain=True)
+        while host.next_topic() != topic:
+            pass  # what the broker keeps of others comes first
+    wishes = [TOPICS.wish("board-8", slot) for slot in ("main", "ears")]
+    for topic in wishes:
+        host.link.publish(topic, b"wished", retain=True)
+    database = tmp_path / "fleet.sqlite"
+    with contextlib.closing(FleetJournal(database)) as journal:
+        journal.bind("lab")
+        journal.devices.add_sighting(Sighting("board-8", "1" * 32, 1, None, "birth"), 1)
+        journal.deployments.add_wish(WishRow("board-8", "ears", 1, b"wished"), 1)
+    words = ["fleet", "forget", "board-8", "--fleet", "lab", "--broker", site.url]
+    assert main([*words, "--database", str(database), "--tls", str(site.folder.host)]) == 0
+
+    for topic in kept:
+        assert host.next_topic() == topic, "cleared while it listens"
+    assert host.lost == []
+    later = site.client("board-8", board.context()).open(*TOPICS.device_filters("board-8"))
+    host.link.publish(TOPICS.resync("board-8"), b"")
+    assert later.next_topic() == TOPICS.resync("board-8"), "no wish was kept"
+
+
+def test_whoever_clears_reads_nothing_and_commands_nothing(site: Site) -> None:
+    clerk = site.client("clerk", SiteAccess(site.folder.path).clerk())
+    clerk.open("edgenas/#")
+    board = site.device("board-9")
+    site.client("board-9", board.context()).open().link.publish(TOPICS.facts("board-9"), b"facts")
+    clerk.link.publish(TOPICS.resync("board-9"), b"forged")
+    eventually(lambda: list(clerk.link.refused) == [TOPICS.resync("board-9")])
+    assert clerk.heard.empty()
+
+
+def test_a_folder_from_before_there_was_a_clerk_says_what_to_do(tmp_path: Path) -> None:
+    idle = Site(tmp_path / "idle")
+    (idle.folder.host / "host_clerk.pem").unlink()
+    with pytest.raises(SiteError, match="edgenas broker init"):
+        SiteAccess(idle.folder.path).clerk()
+    assert idle.folder.prepare(idle.settings, now_utc()).issued == ("host_clerk",)
+    assert isinstance(SiteAccess(idle.folder.path).clerk(), ssl.SSLContext)
 
 
 def test_revoking_shuts_out_the_connected_and_the_returning(site: Site) -> None:

@@ -7,6 +7,12 @@ from typing import Any
 
 import pytest
 
+from firmware_bridge.wire.counters import (
+    COUNTERS_CAP,
+    SlotCounter,
+    encode_counters,
+    read_counters,
+)
 from firmware_bridge.wire.enrolment import (
     REQUEST_CAP_BYTES,
     EnrolReply,
@@ -35,6 +41,10 @@ REPLY = EnrolReply(
     certificate=PEM,
     ca=PEM,
     verify_keys=(PEM,),
+    counters=(
+        SlotCounter(slot="main", counter=12, manifest_sha256="ab" * 32),
+        SlotCounter(slot="ears", counter=3),
+    ),
 )
 
 
@@ -75,6 +85,31 @@ def test_both_messages_read_back() -> None:
     waiting = EnrolReply(status="waiting", request="1f", detail="a person decides", retry_s=3)
     assert read_reply(encode_enrolment(waiting)) == waiting
     assert "5c5c" not in repr(REQUEST)
+    assert read_counters(encode_counters(REPLY.counters)) == REPLY.counters
+
+
+def test_an_older_server_tells_no_counters() -> None:
+    older = json.loads(encode_enrolment(REPLY))
+    del older["counters"]
+    assert read_reply(json.dumps(older).encode()) == replace(REPLY, counters=())
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [
+        [{"slot": "main", "counter": 1}] * (COUNTERS_CAP + 1),
+        [{"slot": "main", "counter": -1}],
+        [{"slot": "a/b", "counter": 1}],
+        [{"slot": "main", "counter": 1, "manifest_sha256": "ab"}],
+        [{"counter": 1}],
+    ],
+)
+def test_counters_that_are_none_are_refused(counters: list[dict[str, Any]]) -> None:
+    reply = {**json.loads(encode_enrolment(REPLY)), "counters": counters}
+    with pytest.raises(WireError):
+        read_reply(json.dumps(reply).encode())
+    with pytest.raises(WireError):
+        read_counters(json.dumps({"counters": counters}).encode())
 
 
 @pytest.mark.parametrize(
