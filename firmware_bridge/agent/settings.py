@@ -124,6 +124,9 @@ def read_settings(
     given["verify_keys"] = tuple(given.get("verify_keys", ()))
     for name, default in _REQUIRED.items():
         given.setdefault(name, default)
+    for name in ("state_dir", "runtime_dir"):  # children work in folders of their own
+        if given.get(name) is not None:
+            given[name] = given[name].absolute()
     given["supervision"] = read_supervision(environment, os.getpid())
     known = set(AgentSettings.__dataclass_fields__)
     return AgentSettings(**{name: value for name, value in given.items() if name in known})
@@ -134,8 +137,10 @@ def read_places(
 ) -> tuple[Path, Path]:
     """State directory and run directory, for commands that need nothing else of the settings."""
     state = arguments.state_dir or Path(environment.get("EDGENAS_STATE_DIR") or DEFAULT_STATE_DIR)
+    state = state.absolute()
     named = environment.get("EDGENAS_RUNTIME_DIR")
-    return state, arguments.runtime_dir or (Path(named) if named else state / "run")
+    run = arguments.runtime_dir or (Path(named) if named else state / "run")
+    return state, run.absolute()
 
 
 def _flag(text: str) -> bool:

@@ -25,6 +25,15 @@ def test_what_must_be_given_is_enough() -> None:
     assert settings.run_directory == Path("/var/lib/edgenas/run")
 
 
+def test_a_folder_is_the_same_from_wherever_it_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read([*REQUIRED, "--state-dir", "dev"])
+    assert settings.state_dir == tmp_path / "dev"
+    assert settings.run_directory == tmp_path / "dev/run"
+
+
 def test_the_environment_fills_what_arguments_leave_open() -> None:
     environment = {
         "EDGENAS_BROKER": "mqtts://elsewhere",
