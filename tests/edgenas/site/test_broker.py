@@ -215,6 +215,7 @@ def test_revoking_shuts_out_the_connected_and_the_returning(site: Site) -> None:
     host.link.publish(TOPICS.resync("board-5"), b"welcome")
     assert back.next_topic() == TOPICS.resync("board-5")
     assert connack(site.port, lost.context()) == b""
+    assert host.lost == [], "neither revoking nor letting in again disturbs the host"
 
 
 def test_one_broker_a_folder_and_reload_needs_none(site: Site, tmp_path: Path) -> None:
