@@ -42,7 +42,7 @@ from firmware_bridge.wire.tls import TlsFiles
 
 A_PROCESS = 250  # devices; one Python thread is enough for what they have to decide
 _CONNECTING_AT_ONCE = 50
-_JOINING_AT_ONCE = 4  # threads a process; a server answers one at a time
+_JOINING_AT_ONCE = 2  # threads a process; an enrolment server talks to 32 boards at a time
 _END = object()
 _REPORT = object()
 
