@@ -142,7 +142,8 @@ def test_forgetting_pushes_no_host_off(site: Site, tmp_path: Path) -> None:
     """The command clears what is kept of a device while a host is connected and goes on."""
     host, board = site.host().open(*TOPICS.host_filters()), site.device("board-8")
     client = site.client("board-8", board.context()).open()
-    kept = (TOPICS.state("board-8"), TOPICS.facts("board-8"), TOPICS.head("board-8", "ears"))
+    said = (TOPICS.state, TOPICS.facts, TOPICS.inventory)
+    kept = (*(topic("board-8") for topic in said), TOPICS.head("board-8", "ears"))
     for topic in kept:
         client.link.publish(topic, b"left behind", retain=True)
         while host.next_topic() != topic:

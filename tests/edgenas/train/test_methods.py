@@ -128,5 +128,5 @@ def test_the_defaults_are_those_of_the_first_version() -> None:
         "momentum_dip": 0.0, "int8_rate": 1.0, "clip": "norm", "average": 0.0,
         "start_resolution": 1.0, "grow_until": 0.5, "cutout": 0.0, "mixup": 0.0,
         "check_every": 0, "rollbacks": 3, "shift_axes": "both", "activations": "subnet_ranges",
-        "weights": "min_max", "step_rate": 0.1,
+        "weights": "min_max", "step_rate": 0.1, "shrink_at": 0.0, "shrink_intervals": 10,
     }  # fmt: skip
