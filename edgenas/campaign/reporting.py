@@ -22,6 +22,7 @@ from edgenas.campaign.shipments import Shipment
 from edgenas.data import ImageData
 from edgenas.report import model as r
 from edgenas.report.choices import Options
+from edgenas.report.training import DataSummary, SupernetSummary, TrainingPoint, TrainingSummary
 from edgenas.search.budget import Budget
 from edgenas.search.front import accuracy_and_latency, best_under, pareto_front
 from edgenas.search.study import Study
@@ -62,11 +63,11 @@ def build_report(sources: Sources, command: str) -> r.Report:
         command=command,
         seeds={"training": sources.checkpoint.recipe.seed, "search": sources.card.seed},
         machine=_machine(),
-        data=r.DataSummary(
+        data=DataSummary(
             sources.data.name, sources.data.classes, len(sources.data.train),
             len(sources.data.search), images, sources.data.fingerprint,
         ),
-        supernet=r.SupernetSummary(
+        supernet=SupernetSummary(
             preset_of(sources.card), space.name, space.size(), _training(sources),
             _shrunk(sources.checkpoint),
         ),
@@ -274,12 +275,12 @@ def _runtime(study: Study, measured: Sequence[Trial]) -> str:
     return "unknown"
 
 
-def _training(sources: Sources) -> r.TrainingSummary:
+def _training(sources: Sources) -> TrainingSummary:
     checkpoint = sources.checkpoint
     steps = read_metrics(sources.run.path)
     every = max(1, len(steps) // CURVE_POINTS)
     kept = [s for i, s in enumerate(steps) if i % every == 0 or i == len(steps) - 1]
-    return r.TrainingSummary(
+    return TrainingSummary(
         checkpoint.step,
         training_seconds(steps, checkpoint.recipe.batch),
         round(checkpoint.recipe.float_share * checkpoint.steps),
@@ -287,10 +288,10 @@ def _training(sources: Sources) -> r.TrainingSummary:
     )
 
 
-def _point(step: StepReport) -> r.TrainingPoint:
+def _point(step: StepReport) -> TrainingPoint:
     losses = (step.loss_largest, step.loss_smallest, step.loss_random)
     largest, smallest, random = (loss if math.isfinite(loss) else None for loss in losses)
-    return r.TrainingPoint(step.step, largest, smallest, random, step.images_per_s)
+    return TrainingPoint(step.step, largest, smallest, random, step.images_per_s)
 
 
 def _machine() -> dict[str, str]:

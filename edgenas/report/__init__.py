@@ -19,7 +19,6 @@ from edgenas.report.model import (
     Baseline,
     Budget,
     CandidatePoint,
-    DataSummary,
     DeviceReport,
     FailedTrial,
     Failure,
@@ -29,12 +28,10 @@ from edgenas.report.model import (
     ProgressPoint,
     Report,
     Shipment,
-    SupernetSummary,
-    TrainingPoint,
-    TrainingSummary,
 )
 from edgenas.report.page import write_report_html
 from edgenas.report.plots import write_plot_svg
+from edgenas.report.training import DataSummary, SupernetSummary, TrainingPoint, TrainingSummary
 
 __all__ = [
     "SCHEMA",

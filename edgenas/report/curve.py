@@ -14,8 +14,8 @@ from edgenas.report import units
 from edgenas.report.axis import Axis, linear_axis, positive_axis
 from edgenas.report.frame import Plane, PlotSize, axis_titles, grid, line, svg, text
 from edgenas.report.markup import Markup, element, join
-from edgenas.report.model import TrainingPoint, TrainingSummary
 from edgenas.report.placing import Box
+from edgenas.report.training import TrainingPoint, TrainingSummary
 
 CURVE_WIDE = PlotSize("wide", 1100, 300, x_ticks=10, y_ticks=5)
 CURVE_NARROW = PlotSize("narrow", 360, 260, x_ticks=4, y_ticks=5)

@@ -8,15 +8,8 @@ from __future__ import annotations
 from collections import Counter
 
 from edgenas.report import units
-from edgenas.report.model import (
-    Budget,
-    CandidatePoint,
-    DeviceReport,
-    FailedTrial,
-    Pick,
-    Report,
-    SupernetSummary,
-)
+from edgenas.report.model import Budget, CandidatePoint, DeviceReport, FailedTrial, Pick, Report
+from edgenas.report.training import SupernetSummary
 
 
 def outside_because(candidate: CandidatePoint, budget: Budget) -> str:

@@ -7,24 +7,19 @@ and signing is done by a child process, on the worker. Leaves both to `firmware_
 from __future__ import annotations
 
 import json
-import logging
-import subprocess
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from firmware_bridge.wire.errors import StoreError
+from firmware_bridge.agent.children import ask_child
 from firmware_bridge.wire.inspection import SignedInventory
 from firmware_bridge.wire.shape import read
 from firmware_bridge.wire.tls import TlsFiles
 
-_log = logging.getLogger(__name__)
-
 LOOK_S = 1.0
 LEAST_S = 5.0  # between two statements, whoever asks
 AGAIN_S, AFTER_TROUBLE_S = 86_400.0, 600.0
-CHILD_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -118,19 +113,7 @@ class Inspection:
             self._session = session
 
     def _make(self, spoken: Mapping[str, object]) -> SignedInventory:
-        words = [*self._argv, "-m", "firmware_bridge.inventory", str(self._board.state_dir)]
-        try:
-            done = subprocess.run(
-                [*words, str(self._files.certificate), str(self._files.key)],
-                input=json.dumps(spoken).encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=CHILD_S,
-                check=True,
-            )
-            answer = json.loads(done.stdout)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise StoreError(f"expected a child to look at the slots, got {error}") from error
-        if "flaw" in answer:
-            raise StoreError(str(answer["flaw"]))
+        files = (self._board.state_dir, self._files.certificate, self._files.key)
+        words = ("firmware_bridge.inventory", *map(str, files))
+        answer = ask_child(self._argv, words, json.dumps(spoken).encode())
         return read(SignedInventory, answer, "inventory", "inventory")

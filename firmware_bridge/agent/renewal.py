@@ -7,16 +7,15 @@ host, and reading certificates to `firmware_bridge.certificates`.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from firmware_bridge.agent.children import ask_child
 from firmware_bridge.certificates import Lifetime
 from firmware_bridge.store.durable import replace_file
 from firmware_bridge.wire.errors import StoreError
@@ -26,7 +25,6 @@ _log = logging.getLogger(__name__)
 
 LOOK_S, ASK_AGAIN_S = 86_400.0, 3600.0
 SOON_S = 30 * 86_400.0
-CHILD_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -142,22 +140,8 @@ class Renewal:
 
     def _child(self, task: str, given: bytes) -> dict[str, object]:
         files = (self._files.certificate, self._files.key, self._files.ca)
-        words = [*self._argv, "-m", "firmware_bridge.certificates", task, *map(str, files)]
-        try:
-            done = subprocess.run(
-                [*words, self._device_id],
-                input=given,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                timeout=CHILD_S,
-                check=True,
-            )
-            answer = json.loads(done.stdout)
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise StoreError(f"expected a child to look at the certificate, got {error}") from error
-        if "flaw" in answer:
-            raise StoreError(str(answer["flaw"]))
-        return dict(answer)
+        words = ("firmware_bridge.certificates", task, *map(str, files), self._device_id)
+        return ask_child(self._argv, words, given)
 
 
 def _lifetime(answer: dict[str, object]) -> Lifetime:

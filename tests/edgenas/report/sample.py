@@ -14,7 +14,6 @@ from edgenas.report.model import (
     Baseline,
     Budget,
     CandidatePoint,
-    DataSummary,
     DeviceReport,
     FailedTrial,
     Failure,
@@ -24,10 +23,8 @@ from edgenas.report.model import (
     ProgressPoint,
     Report,
     Shipment,
-    SupernetSummary,
-    TrainingPoint,
-    TrainingSummary,
 )
+from edgenas.report.training import DataSummary, SupernetSummary, TrainingPoint, TrainingSummary
 from edgenas.space import Arch, BlockArch, StageArch, StageSpace
 
 
