@@ -1,12 +1,16 @@
 """Stories in which time does something: windows, dates, fresh offers, devices that come later."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 
 from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.presence import Phase
-from edgenas.rollout.events import Ended, Offered
+from edgenas.rollout.decide import Now, decide
+from edgenas.rollout.events import Ended, Moved, Offered, RollbackAsked, Started, WaveOpened
 from edgenas.rollout.membership import Who
 from edgenas.rollout.plan import JOINERS, LATER_GATE, Pace
+from edgenas.rollout.state import replay
 from edgenas.rollout.verbs import Candidate
 from edgenas.rollout.windows import parse_window
 from firmware_bridge.wire.messages import Facts
@@ -211,3 +215,28 @@ def test_the_date_may_jump_as_it_likes() -> None:
     assert run.state(FIRST).status == "COMPLETED"
     stamps = [record.at_ms for record in run.store.events(FIRST)]
     assert stamps == sorted(stamps)
+
+
+def test_a_rollback_ends_though_a_late_word_makes_a_way_back_needless() -> None:
+    """The device had never switched: nobody waits for another try of its way back."""
+    plan = plan_of({"a": ["dev-0"]}, [("100%", ["dev-0"], QUICK)])
+    word = partial(Moved, device="dev-0", attempt=1)
+    state = replay(
+        plan,
+        [
+            (event, START_MS)
+            for event in (
+                Started(by="op"),
+                WaveOpened(wave="100%"),
+                Offered(device="dev-0", way="forward"),
+                word(way="forward", state="TIMED_OUT"),
+                RollbackAsked(by="op"),
+                Offered(device="dev-0", way="back"),
+                word(way="back", state="FAILED_NO_STATE_CHANGE", retryable=True),
+                word(way="forward", state="ROLLED_BACK"),
+            )
+        ],
+    )
+    (ended,) = decide(state, Now(START_MS + DAY_MS, datetime.fromtimestamp(0, UTC)))
+    assert isinstance(ended, Ended)
+    assert ended.status == "ROLLED_BACK"
