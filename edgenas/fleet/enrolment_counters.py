@@ -6,13 +6,11 @@ older to the device.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgenas.fleet.deployment_log import DeploymentLog, WishRow
-from edgenas.fleet.releases import read_unverified
+from edgenas.fleet.releases import manifest_digest, read_unverified
 from firmware_bridge.wire.codec import decode
 from firmware_bridge.wire.counters import COUNTERS_CAP, SlotCounter
 from firmware_bridge.wire.messages import Wish
@@ -91,6 +89,5 @@ def _release_in(row: WishRow) -> Wished | None:
     if not isinstance(wish, Wish) or wish.release is None:
         return None
     manifest = read_unverified(wish.release)
-    raw = base64.b64decode(str(wish.release["payload"]))
-    digest = hashlib.sha256(raw).hexdigest()
+    digest = manifest_digest(wish.release)
     return Wished(row.slot, manifest.target.profile, manifest.counter, digest)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Iterable
 
 from edgenas.fleet.deployment_reading import read_report, read_wish
 from edgenas.fleet.journal import FleetJournal
-from edgenas.fleet.releases import read_unverified
+from edgenas.fleet.releases import manifest_digest, read_unverified
 from firmware_bridge.wire.release import ReleaseManifest
 
 
@@ -19,8 +17,7 @@ def offered_releases(journal: FleetJournal, slots: Iterable[str]) -> dict[str, R
     for slot in slots:
         for row in journal.releases.of_slot(slot):
             envelope = json.loads(row.envelope)
-            digest = hashlib.sha256(base64.b64decode(envelope["payload"])).hexdigest()
-            found[digest] = read_unverified(envelope)
+            found[manifest_digest(envelope)] = read_unverified(envelope)
     return found
 
 

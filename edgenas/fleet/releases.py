@@ -7,6 +7,7 @@ takes a release to the device.
 """
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -200,6 +201,11 @@ def read_unverified(envelope: Mapping[str, object]) -> ReleaseManifest:
         return ReleaseManifest.from_bytes(base64.b64decode(payload, validate=True))
     except (WireError, ValueError) as error:  # base64 of letters outside ASCII is a ValueError
         raise ReleaseError(f"expected a release manifest in the envelope: {error}") from error
+
+
+def manifest_digest(envelope: Mapping[str, object]) -> str:
+    """SHA-256 of the manifest in an envelope that `read_unverified` takes: what a device keeps."""
+    return hashlib.sha256(base64.b64decode(str(envelope["payload"]))).hexdigest()
 
 
 def check_offer(manifest: ReleaseManifest, fleet: str, slot: str, shelf: BlobShelf) -> None:
