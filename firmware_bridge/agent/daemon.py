@@ -352,6 +352,7 @@ class Daemon:
             while (event := use.inbox.take(0)) is not None:
                 if isinstance(event, Finished) and isinstance(event.value, Measurement):
                     self._guarded(self._on_finished, event)
-        if self._connected:
-            use.post.state(use.presence.farewell())
+        # said even if this loop has not heard yet that the link is up: a clean end fires no will,
+        # and the host would take the device for present. A link that is down drops it.
+        use.post.state(use.presence.farewell())
         use.link.close()

@@ -5,6 +5,8 @@ import os
 import time
 from dataclasses import replace
 
+import pytest
+
 from firmware_bridge.agent.daemon import FAULT_PAUSE_S
 from firmware_bridge.bench.supervise import RuntimeProbe
 from firmware_bridge.wire.codec import encode
@@ -12,7 +14,7 @@ from firmware_bridge.wire.link import Disconnected
 from firmware_bridge.wire.messages import Measurement, Resync
 from firmware_bridge.wire.values import new_id
 from tests.firmware_bridge.agent.conftest import StartBoard
-from tests.firmware_bridge.agent.host_double import DEVICE, HostDouble
+from tests.firmware_bridge.agent.host_double import DEADLINE_S, DEVICE, HostDouble
 
 
 def test_strange_messages_are_dropped_counted_and_reported(
@@ -67,6 +69,21 @@ def test_birth_will_and_farewell_belong_to_one_session(
     reborn = host.state(lambda state: state.online)
     assert reborn.sess == 2_000_001
     assert reborn.install_id == birth.install_id
+
+
+def test_farewell_is_said_on_a_connection_that_the_loop_has_not_heard_of(
+    host: HostDouble, start_board: StartBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = start_board()
+    board.link.drop()
+    deadline_s = time.monotonic() + DEADLINE_S
+    while board.assembly.daemon.connected and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    monkeypatch.setattr(board.link, "enqueue", lambda event: None)  # slow to tell its owner
+    board.link.reconnect()
+    board.stop()
+    farewell = host.state(lambda state: state.reason == "shutdown")
+    assert (farewell.online, farewell.sess) == (False, 1_000_002)
 
 
 def test_facts_name_the_runtime_and_the_board(host: HostDouble, start_board: StartBoard) -> None:
