@@ -33,6 +33,7 @@ from edgenas.rollout.plan_file import GroupRule, Recipe
 from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
 from edgenas.rollout.selecting import Known, groups_picked, waves_picked
 from edgenas.rollout.store import RolloutStore, load
+from edgenas.rollout.waves import WaveRule
 from firmware_bridge.wire.release import ReleaseManifest
 from firmware_bridge.wire.values import new_id
 
@@ -85,6 +86,7 @@ def plan_rollout(
     used = {device.group for device in assigned}
     part = {device.device_id for device in assigned}
     waves, for_waves = waves_picked(recipe.waves, known, part)
+    waves = by_release(waves, {of: name for of, name in names.items() if name in used})
     draft = Draft(
         rollout_id=new_id(),
         fleet=host.fleet,
@@ -129,6 +131,28 @@ def parcel_names(choices: Sequence[Choice]) -> dict[tuple[str, str], str]:
         (name, profile): name if several[name] == 1 else f"{name}/{profile}"
         for name, profile in kinds
     }
+
+
+def by_release(
+    waves: Sequence[WaveRule], names: Mapping[tuple[str, str], str]
+) -> tuple[WaveRule, ...]:
+    """Waves of whole groups with the names of all their releases, called as they were.
+
+    Args:
+        waves: Rules with the names of the plan file.
+        names: What `parcel_names` gave.
+    """
+    releases: dict[str, tuple[str, ...]] = {}
+    for (group, _), name in sorted(names.items()):
+        releases[group] = (*releases.get(group, ()), name)
+    return tuple(
+        replace(
+            rule, groups=sum((releases.get(g, (g,)) for g in rule.groups), ()), called=rule.name
+        )
+        if rule.groups
+        else rule
+        for rule in waves
+    )
 
 
 def choose(

@@ -14,7 +14,6 @@ from typing import Any
 from edgenas.rollout.errors import PlanError
 from edgenas.rollout.membership import Who
 from edgenas.rollout.plan import CANARY_GATE, LATER_GATE, Gate, Pace
-from edgenas.rollout.selecting import DevicesRule
 from edgenas.rollout.waves import DEFAULT_RULES, WaveRule
 from edgenas.rollout.windows import DAYS, Window, parse_window
 from edgenas.toml_file import TomlFileError, read_toml
@@ -159,7 +158,7 @@ def _wave(table: Mapping[str, Any]) -> WaveRule:
     if devices is not None:
         if not devices:
             raise PlanError("wave: devices: expected an id or a selector, got none")
-        return DevicesRule(canaries=devices, called="+".join(devices), gate=gate)
+        return WaveRule(canaries=devices, called="+".join(devices), gate=gate)
     groups = tuple(table["groups"]) if "groups" in table else None
     canaries = _selectors(table, "canaries")
     return WaveRule(percent=table.get("percent"), canaries=canaries, groups=groups, gate=gate)

@@ -20,22 +20,6 @@ from edgenas.rollout.waves import WaveRule
 _LISTED = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DevicesRule(WaveRule):
-    """A wave of named or selected devices that are no canaries; `canaries` holds them.
-
-    Attributes:
-        called: What the wave is called.
-    """
-
-    called: str = ""
-
-    @property
-    def name(self) -> str:
-        """What the wave is called."""
-        return self.called
-
-
 @dataclass(frozen=True, slots=True)
 class Known:
     """A fleet as selectors see it.

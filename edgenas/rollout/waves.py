@@ -24,12 +24,14 @@ class WaveRule:
         groups: Everybody of these groups.
         percent: So much of the whole list, counting the waves before, rounded up.
         gate: What has to hold before the next wave.
+        called: What the wave is called; empty for what it is made of.
     """
 
     canaries: tuple[str, ...] | None = None
     groups: tuple[str, ...] | None = None
     percent: int | None = None
     gate: Gate | None = None
+    called: str = ""
 
     def __post_init__(self) -> None:
         ways = [self.canaries, self.groups, self.percent]
@@ -41,6 +43,8 @@ class WaveRule:
     @property
     def name(self) -> str:
         """What the wave is called."""
+        if self.called:
+            return self.called
         if self.percent is not None:
             return f"{self.percent}%"
         return "canaries" if self.groups is None else "+".join(self.groups)

@@ -7,7 +7,13 @@ import pytest
 
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import Picked
-from edgenas.campaign.rolling import choose, default_rules, known_peaks, parcel_names
+from edgenas.campaign.rolling import (
+    by_release,
+    choose,
+    default_rules,
+    known_peaks,
+    parcel_names,
+)
 from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.presence import Phase
 from edgenas.fleet.profiles import known_profiles
@@ -20,6 +26,7 @@ from edgenas.rollout.plan import LATER_GATE, Selection
 from edgenas.rollout.plan_file import GroupRule, parse_recipe
 from edgenas.rollout.selecting import Known, groups_picked, waves_picked
 from edgenas.rollout.store import MemoryStore
+from edgenas.rollout.waves import lay_waves
 from firmware_bridge.wire.messages import Facts
 from tests.edgenas.rollout.sim import plan_of
 
@@ -176,6 +183,33 @@ def test_a_group_of_several_profiles_has_a_release_for_each() -> None:
     chosen, _ = choose(fleet(*views), rules, KEY, {"shop": "tflite"})
     assert sorted(parcel_names(chosen).values()) == ["shop/generic", "shop/raspberry-pi-4"]
     assert list(parcel_names(chosen[:1]).values()) == ["shop"]
+
+
+def test_a_wave_of_a_group_takes_all_its_profiles() -> None:
+    rules = [
+        GroupRule(name="shop", pick="lab", devices=("one", "two")),
+        GroupRule(name="desk", pick="lab", devices=("three",)),
+    ]
+    views = [view("one"), view("two", "generic"), view("three")]
+    chosen, _ = choose(fleet(*views), rules, KEY, {"shop": "tflite", "desk": "tflite"})
+    names = parcel_names(chosen)
+    group_of = {each.view.device_id: names[each.rule.name, each.profile] for each in chosen}
+    waves = by_release(
+        parse_recipe({"wave": [{"groups": ["shop"]}, {"percent": 100}]}).waves, names
+    )
+    laid = lay_waves(group_of, waves, salt="x")
+    assert [(wave.name, set(wave.devices)) for wave in laid] == [
+        ("shop", {"one", "two"}),
+        ("100%", {"three"}),
+    ]
+
+
+def test_a_wave_of_a_group_that_does_not_take_part_is_an_error() -> None:
+    waves = by_release(
+        parse_recipe({"wave": [{"groups": ["shoop"]}]}).waves, {("shop", "x"): "shop"}
+    )
+    with pytest.raises(PlanError, match="expected a group that takes part, got shoop; known: shop"):
+        lay_waves({"one": "shop"}, waves, salt="x")
 
 
 @pytest.mark.parametrize(("known", "found"), [(True, {("dev-0", "a-2"): 7}), (False, {})])
