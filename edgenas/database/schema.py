@@ -22,7 +22,7 @@ from sqlalchemy import (
     event,
 )
 
-REVISION = "0003"  # the newest of migrations/versions
+REVISION = "0004"  # the newest of migrations/versions
 
 METADATA = MetaData(
     naming_convention={
@@ -119,12 +119,13 @@ ENROLMENTS = Table(
 # The newest row of a request counts.
 DECISIONS = Table(
     *("enrolment_decisions", METADATA, _position(), _text("request_id"), _text("decision")),
-    *(_text("why"), _at(), Index(None, "request_id")),
+    *(_text("why"), _at(), Index(None, "request_id"), Index(None, "decision")),
 )
 CERTIFICATES = Table(
     *("certificates", METADATA, _position(), _text("serial"), _text("device_id")),
     *(_text("board"), _text("key_sha256"), _text("pem"), _integer("ends_ms"), _at()),
-    *(UniqueConstraint("serial"), Index(None, "device_id")),
+    *(UniqueConstraint("serial"), Index(None, "device_id"), Index(None, "key_sha256")),
+    Index(None, "board"),
 )
 REVOCATIONS = Table(
     *("revocations", METADATA, _text("serial", key=True), _text("why"), _at()),

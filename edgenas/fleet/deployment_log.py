@@ -104,6 +104,7 @@ _LATEST_WISHES = (
     )
     .order_by(WISHES.c.position)
 )
+_LATEST_REVS = select(_REVS.c.device_id, _REVS.c.slot, _REVS.c.rev)
 _LATEST_REV = select(func.coalesce(func.max(WISHES.c.rev), 0)).where(*_PLACE)
 _WISHES = (
     select(*_WISH).where(WISHES.c.slot == bindparam("slot")).order_by(WISHES.c.position.desc())
@@ -154,6 +155,10 @@ class DeploymentLog:
         """The newest revision of any wish for a slot, whichever process wrote it; 0 for none."""
         rows = self._database.rows(_LATEST_REV, {"device_id": device_id, "slot": slot})
         return int(rows[0][0])
+
+    def latest_revs(self) -> list[tuple[str, str, int]]:
+        """Device, slot and number of every wish in force."""
+        return [(row[0], row[1], int(row[2])) for row in self._database.rows(_LATEST_REVS)]
 
     def latest_wishes(self) -> list[WishRow]:
         """The wish in force of every (device, slot)."""

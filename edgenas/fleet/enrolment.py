@@ -7,7 +7,7 @@ signing to `enrolment_desk`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -108,14 +108,15 @@ class Situation:
 
     Attributes:
         now_ms: The time.
-        places: Keys that have come by this invitation and were not refused.
+        places: How many keys have come by this invitation and were not refused.
         decision: What was decided about this very request before, None if it is new.
-        certificates: Every certificate of the fleet.
+        certificates: Those that bear on it: given to its key, to its board, or under one of the
+            ids that it may get (see `possible_ids`), oldest first.
         asked_ms: When this very request was first made.
     """
 
     now_ms: int
-    places: Collection[str]
+    places: int
     decision: Decision | None
     certificates: Sequence[Known]
     asked_ms: int = 0
@@ -164,9 +165,9 @@ def judge(invite: Invite | None, asked: Asked, situation: Situation) -> Judgemen
     return _accepted(asked, situation)
 
 
-def is_open(invite: Invite, places: Collection[str], waiting: bool, now_ms: int) -> bool:
+def is_open(invite: Invite, places: int, waiting: bool, now_ms: int) -> bool:
     """Whether anybody can still come by an invitation, or is waiting at it."""
-    return now_ms < invite.expires_ms and (len(places) < invite.uses or waiting)
+    return now_ms < invite.expires_ms and (places < invite.uses or waiting)
 
 
 def _refusal(invite: Invite | None, asked: Asked, situation: Situation) -> str:
@@ -178,7 +179,8 @@ def _refusal(invite: Invite | None, asked: Asked, situation: Situation) -> str:
         return "the signing request is for another name"
     if asked.device_id in RESERVED:
         return "this name is reserved"
-    if asked.key_sha256 not in situation.places and len(situation.places) >= invite.uses:
+    has_place = situation.decision not in (None, Decision.REFUSED)
+    if not has_place and situation.places >= invite.uses:
         return "the invitation is used up"
     return ""
 
@@ -212,9 +214,16 @@ def _id_for(asked: Asked, situation: Situation) -> str:
     if not taken or mine:
         return asked.device_id
     names = {known.device_id for known in situation.certificates}
-    # A key can be sought whose first digits are those of a neighbour: then more of them are taken.
+    return next(name for name in possible_ids(asked)[1:] if name not in names)
+
+
+def possible_ids(asked: Asked) -> tuple[str, ...]:
+    """The ids that it may get, best first: the one it would like, then longer and longer ones.
+
+    A key can be sought whose first digits are those of a neighbour: then more of them are taken.
+    """
     digits = range(SUFFIX_DIGITS, ID_CAP - 1)
-    return next(name for count in digits if (name := _longer(asked, count)) not in names)
+    return (asked.device_id, *(_longer(asked, count) for count in digits))
 
 
 def _longer(asked: Asked, digits: int) -> str:

@@ -73,7 +73,14 @@ class CounterDesk:
     def counters(self, device_id: str, profile: str) -> tuple[SlotCounter, ...]:
         """The counters for a board that gets this id and profile."""
         own = self._wished(self._log.wishes_of(device_id))
-        return counters_for(own, self._wished(self._log.latest_wishes()), profile)
+        return counters_for(own, self._in_force(), profile)
+
+    def _in_force(self) -> list[Wished]:
+        """What is wished now; bodies are read of those alone that are not known yet."""
+        latest = self._log.latest_revs()
+        for device_id in {key[0] for key in latest if key not in self._read}:
+            self._wished(self._log.wishes_of(device_id))
+        return [found for key in latest if (found := self._read[key]) is not None]
 
     def _wished(self, rows: Sequence[WishRow]) -> list[Wished]:
         for row in rows:

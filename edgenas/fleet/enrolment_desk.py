@@ -26,6 +26,7 @@ from edgenas.fleet.enrolment import (
     is_open,
     judge,
     judge_renewal,
+    possible_ids,
 )
 from edgenas.fleet.enrolment_counters import CounterDesk
 from edgenas.fleet.enrolment_log import RequestRow
@@ -118,9 +119,8 @@ class EnrolmentDesk:
         now_ms = self._clock.wall_ms()
         found = []
         for invite in self._log.unexpired_invites(now_ms):
-            requests = self._log.requests(invite.invite_id)
-            waiting = any(row.decision in OPEN for row in requests)
-            if is_open(invite, _places(requests), waiting, now_ms):
+            waiting = bool(self._log.waiting(invite.invite_id))
+            if is_open(invite, self._log.places(invite.invite_id), waiting, now_ms):
                 found.append(invite)
         return found
 
@@ -176,8 +176,7 @@ class EnrolmentDesk:
             EnrolmentRefusedError: No request of that name waits, or several do.
         """
         with self._journal.transaction():
-            waiting = [row for row in self._log.requests() if row.decision in OPEN]
-            row = _the_one(name, waiting)
+            row = _the_one(name, self._log.waiting())
             decision, now_ms = (
                 Decision.ACCEPTED if accept else Decision.REFUSED,
                 self._clock.wall_ms(),
@@ -235,16 +234,18 @@ class EnrolmentDesk:
         self, invite: Invite | None, request: EnrolRequest, read: Request, now_ms: int
     ) -> tuple[Asked, Situation]:
         key = read.key_sha256
-        requests = [] if invite is None else self._log.requests(invite.invite_id)
-        earlier = next((row for row in requests if row.key_sha256 == key), None)
+        earlier = None if invite is None else self._log.request_of(invite.invite_id, key)
         asked = Asked(
             *(earlier.request_id if earlier else new_id()[:8], request.device_id),
             *(request.board, read.name, key),
         )
-        decision = earlier.decision if earlier else None
-        certificates = self._log.certificates()
-        first_ms = earlier.wall_ms if earlier else now_ms
-        return asked, Situation(now_ms, _places(requests), decision, certificates, first_ms)
+        return asked, Situation(
+            now_ms=now_ms,
+            places=0 if invite is None else self._log.places(invite.invite_id),
+            decision=earlier.decision if earlier else None,
+            certificates=self._log.certificates_near(key, asked.board, possible_ids(asked)),
+            asked_ms=earlier.wall_ms if earlier else now_ms,
+        )
 
     def _record(
         self, invite: Invite, asked: Asked, request: EnrolRequest, found: Judgement, now_ms: int
@@ -321,10 +322,6 @@ def _the_one(name: str, waiting: Sequence[RequestRow]) -> RequestRow:
     raise EnrolmentRefusedError(
         f"expected the name of one request that waits, got {name!r}; waiting: {listed}"
     )
-
-
-def _places(requests: Sequence[RequestRow]) -> set[str]:
-    return {row.key_sha256 for row in requests if row.decision is not Decision.REFUSED}
 
 
 def _digest(secret: str) -> str:

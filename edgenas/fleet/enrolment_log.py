@@ -6,14 +6,14 @@ Rows are only added. Leaves what to decide to `enrolment`, and audit entries to 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, exists, func, insert, select, union
 
 from edgenas.database.connection import Database, Line, add_once
 from edgenas.database.schema import CERTIFICATES, DECISIONS, ENROLMENTS, INVITES, REVOCATIONS
-from edgenas.fleet.enrolment import Decision, Invite, Known, Mode
+from edgenas.fleet.enrolment import OPEN, Decision, Invite, Known, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,25 @@ _REQUEST = (
     *(ENROLMENTS.c.board, ENROLMENTS.c.key_sha256, ENROLMENTS.c.csr, ENROLMENTS.c.facts),
     ENROLMENTS.c.wall_ms,
 )
-_REQUESTS = select(*_REQUEST).order_by(ENROLMENTS.c.position)
-_DECISIONS = select(DECISIONS.c.request_id, DECISIONS.c.decision, DECISIONS.c.why).order_by(
-    DECISIONS.c.position
+_LATER = DECISIONS.alias("later")
+_DECIDED = ENROLMENTS.join(DECISIONS, DECISIONS.c.request_id == ENROLMENTS.c.request_id)
+_NEWEST = ~exists().where(
+    _LATER.c.request_id == DECISIONS.c.request_id, _LATER.c.position > DECISIONS.c.position
+)
+_REQUESTS = (
+    select(*_REQUEST, DECISIONS.c.decision, DECISIONS.c.why)
+    .select_from(_DECIDED)
+    .where(_NEWEST)
+    .order_by(ENROLMENTS.c.position)
+)
+_OF_INVITE = ENROLMENTS.c.invite_id == bindparam("invite")
+_REQUEST_OF = _REQUESTS.where(_OF_INVITE, ENROLMENTS.c.key_sha256 == bindparam("key"))
+_WAITING = _REQUESTS.where(DECISIONS.c.decision.in_([each.value for each in OPEN]))
+_ASKED = select(func.count()).select_from(ENROLMENTS).where(_OF_INVITE)
+_REFUSED = (
+    select(func.count())
+    .select_from(_DECIDED)
+    .where(_NEWEST, _OF_INVITE, DECISIONS.c.decision == Decision.REFUSED.value)
 )
 _KNOWN = (
     select(
@@ -73,6 +89,14 @@ _KNOWN = (
     .select_from(CERTIFICATES.outerjoin(REVOCATIONS, REVOCATIONS.c.serial == CERTIFICATES.c.serial))
     .order_by(CERTIFICATES.c.position)
 )
+# Three searches by an index each; with OR in one, SQLite may go through the whole table.
+_NEAR = (
+    CERTIFICATES.c.key_sha256 == bindparam("key"),
+    (CERTIFICATES.c.board == bindparam("board")) & (CERTIFICATES.c.board != ""),
+    CERTIFICATES.c.device_id.in_(bindparam("ids", expanding=True)),
+)
+_NEAR_SERIALS = union(*(select(CERTIFICATES.c.serial).where(each) for each in _NEAR))
+_CERTIFICATES_NEAR = _KNOWN.where(CERTIFICATES.c.serial.in_(_NEAR_SERIALS))
 _ADD_INVITE = insert(INVITES)
 _ADD_REQUEST = add_once(ENROLMENTS)
 _ADD_DECISION = insert(DECISIONS)
@@ -110,17 +134,27 @@ class EnrolmentLog:
         """Invitations whose time is not over, oldest first."""
         return [_invite(*row) for row in self._database.rows(_UNEXPIRED, {"now_ms": now_ms})]
 
-    def requests(self, invite_id: str | None = None) -> list[RequestRow]:
-        """Requests with what was decided last, oldest first; of one invitation if it is named."""
-        query = _REQUESTS
-        if invite_id is not None:
-            query = query.where(ENROLMENTS.c.invite_id == invite_id)
-        decided = {row[0]: (Decision(row[1]), row[2]) for row in self._database.rows(_DECISIONS)}
-        return [
-            _request(row, *decided[row[0]])
-            for row in self._database.rows(query)
-            if row[0] in decided
-        ]
+    def requests(self) -> list[RequestRow]:
+        """Every request with what was decided last, oldest first."""
+        return [_request(row) for row in self._database.rows(_REQUESTS)]
+
+    def request_of(self, invite_id: str, key_sha256: str) -> RequestRow | None:
+        """What a key asked under an invitation, None if it has not yet."""
+        rows = self._database.rows(_REQUEST_OF, {"invite": invite_id, "key": key_sha256})
+        return _request(rows[0]) if rows else None
+
+    def waiting(self, invite_id: str | None = None) -> list[RequestRow]:
+        """Requests that a person has to decide about; of one invitation if it is named."""
+        if invite_id is None:
+            return [_request(row) for row in self._database.rows(_WAITING)]
+        rows = self._database.rows(_WAITING.where(_OF_INVITE), {"invite": invite_id})
+        return [_request(row) for row in rows]
+
+    def places(self, invite_id: str) -> int:
+        """How many keys have come by an invitation and were not refused."""
+        values = {"invite": invite_id}
+        (asked,), (refused,) = (self._database.rows(each, values)[0] for each in (_ASKED, _REFUSED))
+        return int(asked) - int(refused)
 
     def add_request(self, request: RequestRow) -> None:
         """Remember a request with the first decision about it; one that is known stays."""
@@ -150,6 +184,13 @@ class EnrolmentLog:
             query = query.where(CERTIFICATES.c.device_id == device_id)
         return [_known(*row) for row in self._database.rows(query)]
 
+    def certificates_near(
+        self, key_sha256: str, board: str, device_ids: Sequence[str]
+    ) -> list[Known]:
+        """Certificates of a key, of a board (if it has a number), or of these ids, oldest first."""
+        values = {"key": key_sha256, "board": board, "ids": list(device_ids)}
+        return [_known(*row) for row in self._database.rows(_CERTIFICATES_NEAR, values)]
+
     def add_certificate(self, known: Known) -> None:
         """Remember a certificate, before it is handed out."""
         row = {name: getattr(known, name) for name in Known.__dataclass_fields__}
@@ -163,11 +204,12 @@ class EnrolmentLog:
         return self._database.change(_REVOKE, row) == 1
 
 
-def _request(row: Line, decision: Decision, why: str) -> RequestRow:
-    request_id, invite_id, device_id, board, key_sha256, csr, facts, wall_ms = row
-    said = json.loads(facts)
+def _request(row: Line) -> RequestRow:
+    *_, facts, wall_ms, decision, why = row
+    request_id, invite_id, device_id, board, key_sha256, csr = row[:6]
     return RequestRow(
-        *(request_id, invite_id, device_id, board, key_sha256, csr), said, wall_ms, decision, why
+        *(request_id, invite_id, device_id, board, key_sha256, csr),
+        *(json.loads(facts), wall_ms, Decision(decision), why),
     )
 
 
