@@ -1,8 +1,9 @@
 """Evolving a space for one device: table, limit, evolution over spaces, a space file.
 
 The folder holds `evolve.json` (what is evolved for what), the table's files
-(`edgenas.campaign.block_table`), `evolution.json` (what was found and why) and `space.toml`, which
-`edgenas train --space` takes. Repeating the command goes on; once all is done it costs seconds.
+(`edgenas.campaign.block_table`), `evolution.json` (what was found and why), `evolution.html` (the
+same to look at) and `space.toml`, which `edgenas train --space` takes. Repeating the command goes
+on; once all is done it costs seconds.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ import numpy as np
 from edgenas.campaign.block_meter import BlockMeter
 from edgenas.campaign.block_table import BlockTable, Filled, TablePlan
 from edgenas.campaign.errors import CampaignError, RunFolderError
+from edgenas.campaign.evolution_report import evolution_of
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.rundir import RunDir, read_json, write_json, write_text
 from edgenas.campaign.training import open_run, scorer_of
 from edgenas.export.blocks import stage_bytes
 from edgenas.export.exporter import Exporter
+from edgenas.report.evolution_page import write_evolution_html
 from edgenas.search.space_evolution import (
     EvolutionSettings,
     Found,
@@ -79,6 +82,7 @@ class Evolved:
         limit_ms: latency that networks should have at most.
         filled: the table.
         path: of the space file.
+        page: shows the space before and after, and why.
     """
 
     space: ArchSpace
@@ -88,6 +92,7 @@ class Evolved:
     limit_ms: float
     filled: Filled
     path: Path
+    page: Path
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def evolve_space(
         filled.super_space, filled.table, scoring, plan.evolution, plan.seed,
         lambda count, best: progress.advance(count, f"best score {best.score:.3f}"),
     )  # fmt: skip
-    return _written(out, base, filled, scoring, sums, found, meter)
+    return _written(out, teacher, base, filled, scoring, sums, found, meter)
 
 
 def _identity(
@@ -248,6 +253,7 @@ def _median_of_own(filled: Filled, base: ArchSpace, plan: EvolvePlan, sums: Sums
 
 def _written(
     out: Path,
+    teacher: RunDir,
     base: ArchSpace,
     filled: Filled,
     scoring: ScoreSettings,
@@ -283,7 +289,13 @@ def _written(
     )
     path = out / "space.toml"
     write_text(path, space_toml(space, about))
-    return Evolved(space, best.code, best.score, own, scoring.limit_ms, filled, path)
+    shown = evolution_of(
+        (base, space), filled, found, own,
+        device=meter.device, teacher=teacher.path.name, scoring=scoring,
+    )  # fmt: skip
+    page = out / "evolution.html"
+    write_evolution_html(shown, page)
+    return Evolved(space, best.code, best.score, own, scoring.limit_ms, filled, path, page)
 
 
 def _told(spaces: SuperSpace, one: Found) -> dict[str, Any]:

@@ -112,6 +112,7 @@ def evolve(args: argparse.Namespace) -> int:
     with Display(Console(stderr=True)) as display, _meter(args) as meter:
         evolved = evolve_space(RunDir(args.teacher), args.out, _plan(args), meter, display)
         display.note(_summary(evolved))
+        display.note(f"to look at: {evolved.page}")
     print(evolved.path)
     return 0
 

@@ -1,7 +1,6 @@
-"""The report as one HTML page that needs nothing else: no network, no fonts, no script.
+"""The report as one HTML page.
 
-A content security policy in the page forbids what the page does not do. The sections themselves
-are `sections`' business.
+The document around it is `document`'s business, the sections themselves are `sections`'.
 """
 
 from __future__ import annotations
@@ -9,12 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgenas.report import sections
+from edgenas.report.document import document
 from edgenas.report.files import write_text_atomically
-from edgenas.report.markup import Markup, element, trusted_style
+from edgenas.report.markup import Markup
 from edgenas.report.model import Report
-from edgenas.report.style import PAGE_STYLE
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def write_report_html(report: Report, path: Path) -> None:
@@ -27,18 +24,8 @@ def write_report_html(report: Report, path: Path) -> None:
 
 
 def report_page(report: Report) -> str:
-    """Return the whole document (HTML living standard, UTF-8)."""
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("meta", name="viewport", content="width=device-width,initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", report.title),
-        trusted_style(PAGE_STYLE),
-    )
-    body = element("body", element("main", *_sections(report)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    """Return the whole document."""
+    return document(report.title, _sections(report))
 
 
 def _sections(report: Report) -> list[Markup]:

@@ -68,6 +68,10 @@ _PLOT = """
 .plot .largest{--c:var(--curve3)}
 .plot .curve{stroke:var(--c)}.plot .dot{fill:var(--c)}
 .plot .curve-name{fill:var(--c);font-weight:600}
+.plot .span{pointer-events:all}
+.plot .span.before{fill:var(--surface);stroke:var(--ink3);stroke-width:1.2}
+.plot .span.after{fill:var(--guided1)}
+.plot .choice{fill:var(--ink3);stroke:var(--surface);stroke-width:.8;pointer-events:none}
 """
 
 _PAGE = """

@@ -179,6 +179,9 @@ def test_a_space_is_evolved_and_written(run: RunDir, tmp_path: Path) -> None:
     assert read == found.space == spaces.decode(found.code, "digits-evolved")
     body = read_json(out / "evolution.json", "the test")
     assert body["scored"] == found.filled.super_space.size()
+    page = found.page.read_text("utf-8")
+    assert "digits-evolved for a device without noise" in page
+    assert f"conv k3 e1, {spaces.stages[0].widths[0]} channels" in page  # a row of the table
     assert body["best"][0]["score"] == found.score.score
     assert abs(body["sums_off"][0]) < 1e-9  # one network tells its own rest
     timed = len(meter.timed)
