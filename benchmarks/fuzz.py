@@ -4,37 +4,35 @@
 
 One child process a parser, `--workers` at a time, by a Python that has atheris. What a parser came
 to is kept as soon as its time is over: killed at any moment, the same command goes on and loses the
-parsers under way. Another time, or another line of the code that is fuzzed, begins anew; the
-corpus stays, so that no run begins from nothing. A child that ends with an exception, hangs for
-20 s or takes more than 1 GiB is a find: its input is kept, named at the end, and the parser is run
-again by the next command.
+parsers under way. Another time, or another line of the code that a parser can reach, and it begins
+anew; the corpus stays, so that no run begins from nothing. A child that ends with an exception,
+hangs for 20 s or takes more than 1 GiB is a find: its input is kept, named at the end, and the
+parser is run again by the next command.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fuzz_code import code_digest
 from benchmarks.kept import Kept
 from benchmarks.record import RESULTS, ROOT, Figure, write_result
 from tests.fuzz.targets import TARGETS
-from tests.import_graph import imports_in, modules, reached_from
 
 SECONDS = 600
 SEED = 1
 START_S = 300  # a child imports and replays its corpus before the clock runs
-FUZZERS = ROOT / "tests" / "fuzz"
 _EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
 _COVERED = re.compile(r"cov: (\d+)")
 _LASTED = re.compile(r"Done \d+ runs in (\d+) second")
@@ -66,11 +64,14 @@ def main() -> None:
     """Fuzz all, write the result; ends with 1 if anything was found."""
     options = _arguments()
     kept = Kept(options.work / "rows.jsonl")
-    about = f"{options.seconds} s, seed {SEED}, code {code_digest()[:16]}"
     names = options.only or list(TARGETS)
+    about = {
+        name: f"{options.seconds} s, seed {SEED}, code {code_digest(TARGETS[name])[:16]}"
+        for name in names
+    }
     with tempfile.TemporaryDirectory(prefix="edgenas-fuzz-", dir=_memory()) as scratch:
         children = Children(options.python, options.work, options.seconds, scratch)
-        rows = fuzz_all(names, children.fuzz, kept, about, options.workers)
+        rows = fuzz_all(about, children.fuzz, kept, options.workers)
     finds = [find for row in rows for find in row.finds]
     raw = {"executions": sum(row.executions for row in rows), "rows": [asdict(r) for r in rows]}
     write_result("fuzz", figures_of(rows), {"libfuzzer": SEED}, raw, options.results)
@@ -93,17 +94,17 @@ def figures_of(rows: Sequence[Row]) -> list[Figure]:
     ]
 
 
-def fuzz_all(names: Sequence[str], fuzz: Fuzz, kept: Kept, about: str, workers: int) -> list[Row]:
+def fuzz_all(about: Mapping[str, str], fuzz: Fuzz, kept: Kept, workers: int) -> list[Row]:
     """A row for each parser, in the order of the names.
 
     Args:
-        names: The parsers.
+        about: The parsers, and what a row of each holds for.
         fuzz: Fuzzes one; called by `workers` threads.
         kept: Rows of earlier runs; a row without a find is kept as soon as it is there.
-        about: What a row holds for, beside its parser.
         workers: How many parsers at a time.
     """
-    found = {name: kept.find(f"{name}: {about}") for name in names}
+    names = list(about)
+    found = {name: kept.find(f"{name}: {about[name]}") for name in names}
     rows = {name: _row(body) for name, body in found.items() if body is not None}
     if rows:
         print(f"kept from before: {len(rows)} of {len(names)} parsers", flush=True)
@@ -114,28 +115,12 @@ def fuzz_all(names: Sequence[str], fuzz: Fuzz, kept: Kept, about: str, workers: 
                 row = done.result()
                 rows[row.target] = row
                 if not row.finds:
-                    kept.row(f"{row.target}: {about}", partial(asdict, row))
+                    kept.row(f"{row.target}: {about[row.target]}", partial(asdict, row))
                 _tell(row, len(rows), len(names))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     return [rows[name] for name in names]
-
-
-def code_digest() -> str:
-    """Digest of the sources that the targets can reach, and of the targets."""
-    known = modules()
-    targets = sorted(FUZZERS.glob("*.py"))
-    start = {
-        found.target
-        for path in targets
-        for found in imports_in(path.read_text("utf-8"), "tests.fuzz", True, set(known))
-    }
-    reached = sorted(str(known[name]) for name in reached_from(start) if name in known)
-    whole = hashlib.sha256()
-    for path in (*map(str, targets), *reached):
-        whole.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    return whole.hexdigest()
 
 
 @dataclass(frozen=True)

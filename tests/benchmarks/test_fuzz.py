@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz import Children, Row, code_digest, figures_of, fuzz_all
+from benchmarks.fuzz import Children, Row, figures_of, fuzz_all
+from benchmarks.fuzz_code import code_digest, reach
 from benchmarks.kept import Kept
 from tests.fuzz.targets import TARGETS
+from tests.import_graph import modules
 
 NAMES = ["one", "two", "three"]
+ABOUT = dict.fromkeys(NAMES, "600 s")
 # The end of what a child has said that went through its time.
 WORDS = """#2097152	pulse  cov: 54 ft: 59 corp: 17/666b lim: 8192 exec/s: 83886 rss: 69Mb
 #2423162	DONE   cov: 61 ft: 66 corp: 17/666b lim: 8192 exec/s: 78166 rss: 69Mb
@@ -41,23 +44,23 @@ class Fuzzer:
 def test_a_killed_run_loses_the_parser_under_way_and_no_more(tmp_path: Path) -> None:
     path, killed, again = tmp_path / "rows.jsonl", Fuzzer(killed_at="two"), Fuzzer()
     with pytest.raises(KeyboardInterrupt):
-        fuzz_all(NAMES, killed, Kept(path), "600 s", 1)
-    rows = fuzz_all(NAMES, again, Kept(path), "600 s", 1)
+        fuzz_all(ABOUT, killed, Kept(path), 1)
+    rows = fuzz_all(ABOUT, again, Kept(path), 1)
     assert "one" not in again.asked
     assert "two" in again.asked
     assert [row.target for row in rows] == NAMES
-    assert fuzz_all(NAMES, third := Fuzzer(), Kept(path), "600 s", 1) == rows
+    assert fuzz_all(ABOUT, third := Fuzzer(), Kept(path), 1) == rows
     assert third.asked == []
 
 
 def test_what_found_something_is_run_again_and_what_changed_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    rows = fuzz_all(NAMES, Fuzzer(finds_at="two"), Kept(path), "600 s, code 1", 1)
+    rows = fuzz_all(ABOUT, Fuzzer(finds_at="two"), Kept(path), 1)
     assert [row.finds for row in rows] == [(), ("a-crash",), ()]
-    fuzz_all(NAMES, again := Fuzzer(), Kept(path), "600 s, code 1", 1)
+    fuzz_all(ABOUT, again := Fuzzer(), Kept(path), 1)
     assert again.asked == ["two"]
-    fuzz_all(NAMES, changed := Fuzzer(), Kept(path), "600 s, code 2", 1)
-    assert changed.asked == NAMES
+    fuzz_all({**ABOUT, "three": "600 s, other code"}, changed := Fuzzer(), Kept(path), 1)
+    assert changed.asked == ["three"]
 
 
 def test_as_many_parsers_at_a_time_as_were_asked_for(tmp_path: Path) -> None:
@@ -68,7 +71,7 @@ def test_as_many_parsers_at_a_time_as_were_asked_for(tmp_path: Path) -> None:
         all_here.wait(60)
         return Row(name, 600, 1, 1, ())
 
-    rows = fuzz_all(NAMES, fuzz, Kept(tmp_path / "rows.jsonl"), "", 3)
+    rows = fuzz_all(ABOUT, fuzz, Kept(tmp_path / "rows.jsonl"), 3)
     assert [row.target for row in rows] == NAMES
 
 
@@ -108,13 +111,36 @@ def test_a_child_that_broke_without_a_word_is_a_find(tmp_path: Path) -> None:
     assert row.finds == ("one: ended with 3: no atheris here",)
 
 
-def test_a_digest_covers_the_targets_and_what_they_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, read = code_digest(), Path.read_bytes
-    assert before == code_digest()
-    for changed in ("tests/fuzz/targets.py", "firmware_bridge/wire/jsontext.py"):
+@pytest.mark.parametrize(
+    ("changed", "of"),
+    [
+        ("tests/fuzz/watch.py", set()),
+        ("firmware_bridge/wire/jsontext.py", {"json", "kind-wish", "dsse", "plan-file"}),
+        ("edgenas/rollout/plan_file.py", {"plan-file"}),
+        ("edgenas/broker/packets.py", {"packets-3", "packets-5"}),  # imported inside a function
+        ("edgenas/fleet/enrolment_desk.py", set()),
+    ],
+)
+def test_a_digest_covers_what_a_target_can_reach(
+    monkeypatch: pytest.MonkeyPatch, changed: str, of: set[str]
+) -> None:
+    names = ["json", "plan-file", "kind-wish", "dsse", "packets-3", "packets-5", "topics"]
+    before, read = {name: code_digest(TARGETS[name]) for name in names}, Path.read_bytes
 
-        def other(path: Path, changed: str = changed) -> bytes:
-            return read(path) + (b"\n" if str(path).endswith(changed) else b"")
+    def other(path: Path) -> bytes:
+        return read(path) + (b"\n" if str(path).endswith(changed) else b"")
 
-        monkeypatch.setattr(Path, "read_bytes", other)
-        assert code_digest() != before, changed
+    monkeypatch.setattr(Path, "read_bytes", other)
+    after = {name: code_digest(TARGETS[name]) for name in names}
+    moved = {name for name in names if before[name] != after[name]}
+    assert moved == (set(names) if "fuzz" in changed else of)
+
+
+def test_every_target_reaches_code_of_the_project_and_its_own_lines() -> None:
+    for name, target in TARGETS.items():
+        source, imported = reach(target.parse)
+        assert "def " in source, name
+        assert imported & modules().keys(), name
+    source, _ = reach(TARGETS["kind-wish"].parse)
+    assert "def _kind(" in source
+    assert "def _topic(" not in source
