@@ -1,12 +1,15 @@
 """`edgenas`: parses the command line, runs one command, turns errors into one clear line.
 
-Exit codes: 0 done, 1 an error that the text explains, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 an error that the text explains, 2 wrong usage, 130 interrupted, 141 whoever
+read the output has left.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -60,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("\ninterrupted; repeat the same command to go on where it stopped", file=sys.stderr)
         return 130
@@ -68,12 +72,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_left():
+            return 141
         print(
             f"error: expected the file system to work, got {error}; free disk space or mend the "
             f"permissions, then repeat the command: what is already there is kept",
             file=sys.stderr,
         )
         return 1
+    return status
+
+
+def _reader_left() -> bool:
+    """Whether nobody reads the output any more, as after `edgenas recipes | head -1`.
+
+    What is still to be written is dropped then, so that the interpreter does not fail on it.
+    """
+    stdout = sys.stdout.fileno()
+    poll = select.poll()
+    poll.register(stdout, 0)  # errors are always told
+    left = bool(poll.poll(0))
+    if left:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
+    return left
 
 
 def parser() -> argparse.ArgumentParser:

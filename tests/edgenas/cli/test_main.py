@@ -1,7 +1,9 @@
 """Exit codes and the one line that an error becomes; options that are read anywhere."""
 
 import argparse
+import os
 import shlex
+import subprocess
 import sys
 
 import pytest
@@ -44,6 +46,15 @@ def test_ctrl_c_says_how_to_go_on(
     ends_with(monkeypatch, KeyboardInterrupt())
     assert main(["export", "run"]) == 130
     assert "interrupted; repeat the same command to go on" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    words = [sys.executable, "-m", "edgenas.cli.main", "recipes"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
