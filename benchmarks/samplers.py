@@ -47,11 +47,12 @@ DEFAULT = RECIPES[PRESET].sampler
 DATA_SEED, ARCH_SEED = 0, 0
 FLOOR = 0.8  # accuracy at the bottom of the box that the front's area is a share of
 METHOD_OF: Mapping[str, str] = {
-    "sandwich": "bignas",  # its sampler is the one that is not said
-    **{str(m.changes["sampler"]): name for name, m in METHODS.items() if "sampler" in m.changes},
+    str(m.changes["sampler"]): name
+    for name, m in reversed(METHODS.items())  # of several with one sampler, the first
+    if "sampler" in m.changes
 }
 COMPARED = tuple(name for name in METHOD_OF if name != "sorted_sandwich")  # that needs weights
-PLAIN = Recipe()  # the sandwich rule with in-place distillation: what methods are changes of
+PLAIN = Recipe()  # whatever it is put on, a method says all that makes it
 OF_THE_METHOD = ("sampler", "random_subnets", "teachers", "label_share", "held_out")
 NEAR = 1.002  # counts of passes this near to each other are called equal
 

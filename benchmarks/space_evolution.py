@@ -1,6 +1,6 @@
 """Is a space evolved for this machine better than the one made by hand, at equal training?
 
-    python -m benchmarks.space_evolution --data-root DIR [--data fashion-mnist] [--epochs 10]
+    python -m benchmarks.space_evolution --data-root DIR [--data fashion-mnist] [--epochs 40]
         [--trials 60] [--rows 4] [--steps 200]
 
 Trains the preset of the data set (`edgenas train`), evolves a space around it for this machine,
@@ -241,7 +241,7 @@ def _raw(
 def _arguments() -> argparse.Namespace:
     parser = parser_of("space_evolution", __doc__)
     parser.add_argument("--data", default="fashion-mnist")
-    parser.add_argument("--epochs", type=float, default=10.0, help="of either space")
+    parser.add_argument("--epochs", type=float, default=40.0, help="of either space")
     parser.add_argument("--trials", type=int, default=60, help="measured networks of either space")
     parser.add_argument("--rows", type=int, default=4, help="sub-stages of each width and form")
     parser.add_argument("--steps", type=int, default=200, help="training steps of each form")

@@ -106,8 +106,11 @@ def _preset(name: str, options: argparse.Namespace) -> list[Row]:
 
 
 def _recipe(name: str, options: argparse.Namespace) -> Recipe:
-    """The preset's, in INT8 from the first step on."""
-    return RECIPES[name].override(float_share=0.0, batch=options.batch, checkpoint_every=10**9)
+    """The preset's with the sandwich rule, in INT8 from the first step on."""
+    return RECIPES[name].override(
+        sampler="sandwich", random_subnets=2, teachers=("largest",), float_share=0.0,
+        batch=options.batch, checkpoint_every=10**9,
+    )  # fmt: skip
 
 
 class PlainSteps:

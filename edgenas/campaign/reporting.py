@@ -279,7 +279,11 @@ def _training(sources: Sources) -> TrainingSummary:
     checkpoint = sources.checkpoint
     steps = read_metrics(sources.run.path)
     every = max(1, len(steps) // CURVE_POINTS)
-    kept = [s for i, s in enumerate(steps) if i % every == 0 or i == len(steps) - 1]
+    kept = [
+        s
+        for i, s in enumerate(steps)
+        if i % every == 0 or i == len(steps) - 1 or math.isfinite(s.watched_largest)
+    ]
     return TrainingSummary(
         checkpoint.step,
         training_seconds(steps, checkpoint.recipe.batch),
@@ -289,9 +293,15 @@ def _training(sources: Sources) -> TrainingSummary:
 
 
 def _point(step: StepReport) -> TrainingPoint:
-    losses = (step.loss_largest, step.loss_smallest, step.loss_random)
-    largest, smallest, random = (loss if math.isfinite(loss) else None for loss in losses)
-    return TrainingPoint(step.step, largest, smallest, random, step.images_per_s)
+    return TrainingPoint(
+        step.step, _finite(step.loss_largest), _finite(step.loss_smallest),
+        _finite(step.loss_random), step.images_per_s, _finite(step.watched_largest),
+        _finite(step.watched_smallest),
+    )  # fmt: skip
+
+
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
 
 
 def _machine() -> dict[str, str]:

@@ -254,6 +254,8 @@ def _note_machine(recipe: Recipe, peers: Peers, products: torch.dtype, progress:
 class Figures:
     """The live line of a training: losses, images a second, time left.
 
+    Extreme subnets that no step trains by themselves are told as the last look found them.
+
     Args:
         batch: images a step.
     """
@@ -261,6 +263,7 @@ class Figures:
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self._step_s = math.nan  # moving average
+        self._watched: dict[str, float] = {}
 
     def of(self, report: StepReport) -> str:
         """The line after a step; losses of what the step did not run are left out."""
@@ -271,11 +274,18 @@ class Figures:
             "smallest": report.loss_smallest,
             "random": report.loss_random,
         }
-        losses = [f"{loss:.3f} {name}" for name, loss in named.items() if not math.isnan(loss)]
+        watched = {"largest": report.watched_largest, "smallest": report.watched_smallest}
+        self._watched.update(_numbers(watched))
+        known = {**self._watched, **_numbers(named)}
+        losses = [f"{known[name]:.3f} {name}" for name in named if name in known]
         return (
             f"{report.phase:5s} loss {', '.join(losses)}; {self.batch / self._step_s:,.0f} "
             f"images/s, {_duration(self._step_s * (report.steps - report.step))} left"
         )
+
+
+def _numbers(losses: dict[str, float]) -> dict[str, float]:
+    return {name: loss for name, loss in losses.items() if not math.isnan(loss)}
 
 
 def _duration(seconds: float) -> str:

@@ -80,7 +80,11 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         "--recipe-file", type=Path, metavar="FILE",
         help="TOML whose keys change values of the recipe; the options below change it further",
     )  # fmt: skip
-    parser.add_argument("--sampler", metavar="NAME", help="which subnets a step trains")
+    parser.add_argument(
+        "--sampler", metavar="NAME",
+        help="which subnets a step trains, and nothing else; a method (--recipe) has its teachers, "
+        "its subnets a step and its length too",
+    )  # fmt: skip
     parser.add_argument("--epochs", type=float, help="passes over the training images")
     parser.add_argument("--batch", type=int, help="images a step, of all processes together")
     parser.add_argument("--rate", type=float, help="peak learning rate")

@@ -1,7 +1,8 @@
 """Draws the training curve: the loss of the largest, the smallest and of random subnets.
 
-Long histories are averaged in equal windows, so that the picture stays small; the raw history is
-in report.json.
+Where steps do not train the extreme subnets, their losses are those of the looks at them. Long
+histories are averaged in equal windows, so that the picture stays small; the raw history is in
+report.json.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ CURVE_NARROW = PlotSize("narrow", 360, 260, x_ticks=4, y_ticks=5)
 
 _LARGEST_POINTS = 300
 _SERIES = (
-    ("loss_smallest", "smallest"),
-    ("loss_random", "random"),
-    ("loss_largest", "largest"),
+    ("smallest", "loss_smallest", "watched_smallest"),
+    ("random", "loss_random", "loss_random"),
+    ("largest", "loss_largest", "watched_largest"),
 )
+"""Name, its losses in training, and those drawn where the extreme subnets are only looked at."""
 
 Curve = list[tuple[float, float]]
 
@@ -52,6 +54,12 @@ def training_curve(training: TrainingSummary, size: PlotSize = CURVE_WIDE) -> Ma
     )
 
 
+def ends_are_looks(history: Sequence[TrainingPoint]) -> bool:
+    """Whether steps that train the largest subnet are rarer than looks at it."""
+    trained = sum(point.loss_largest is not None for point in history)
+    return trained < sum(point.watched_largest is not None for point in history)
+
+
 def median_images_per_s(history: Sequence[TrainingPoint]) -> float | None:
     """Return the median of the logged training throughput; None where none was logged."""
     rates = sorted(one.images_per_s for one in history if one.images_per_s is not None)
@@ -75,7 +83,8 @@ def _loss_axis(losses: Sequence[float], area: Box, size: PlotSize) -> Axis:
 def _curves(history: Sequence[TrainingPoint]) -> list[tuple[str, Curve]]:
     window = max(1, -(-len(history) // _LARGEST_POINTS))
     windows = [history[start : start + window] for start in range(0, len(history), window)]
-    return [(name, _averaged(windows, field)) for field, name in _SERIES]
+    looks = ends_are_looks(history)
+    return [(name, _averaged(windows, seen if looks else own)) for name, own, seen in _SERIES]
 
 
 def _averaged(windows: Sequence[Sequence[TrainingPoint]], field: str) -> Curve:

@@ -10,7 +10,13 @@ from collections.abc import Iterable
 
 from edgenas.report import plots, search_plots, units
 from edgenas.report.blocks import draw_arch
-from edgenas.report.curve import CURVE_NARROW, CURVE_WIDE, median_images_per_s, training_curve
+from edgenas.report.curve import (
+    CURVE_NARROW,
+    CURVE_WIDE,
+    ends_are_looks,
+    median_images_per_s,
+    training_curve,
+)
 from edgenas.report.markup import Markup, element, join
 from edgenas.report.model import DeviceReport, Pick, Report
 from edgenas.report.scatter import QUIET_ABOVE
@@ -69,6 +75,12 @@ def device_section(number: int, device: DeviceReport) -> Markup:
     )
 
 
+_LOOKS = (
+    "Random: as it was trained, with augmented images and smoothed labels. Largest and smallest: "
+    "looked at now and then, with training images and labels as they are."
+)
+
+
 def training_section(report: Report) -> Markup:
     """Return the training of the supernet."""
     supernet, training = report.supernet, report.supernet.training
@@ -85,6 +97,7 @@ def training_section(report: Report) -> Markup:
         training_curve(training, CURVE_NARROW),
     )
     missing = "" if wide else element("p", "No losses were logged.", class_="note")
+    looks = "" if not ends_are_looks(training.history) else element("p", _LOOKS, class_="note")
     return element(
         "section",
         element("h2", "Training"),
@@ -92,6 +105,7 @@ def training_section(report: Report) -> Markup:
         wide,
         narrow,
         missing,
+        looks,
         draw_options(supernet.shrunk),
         class_="panel",
     )

@@ -36,19 +36,33 @@ class DataSummary:
 
 @dataclass(frozen=True, slots=True)
 class TrainingPoint:
-    """One logged training step; a loss that was not computed in that step is None."""
+    """One logged training step; a loss that was not computed in that step is None.
+
+    Attributes:
+        step: steps done.
+        loss_largest: that the largest subnet was trained with, in nats.
+        loss_smallest: the smallest.
+        loss_random: mean of the others.
+        images_per_s: speed of the step.
+        watched_largest: loss of the largest subnet on training images as they are, after the step.
+        watched_smallest: of the smallest.
+    """
 
     step: int
     loss_largest: float | None
     loss_smallest: float | None
     loss_random: float | None
     images_per_s: float | None
+    watched_largest: float | None = None
+    watched_smallest: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse negative steps and numbers that JSON cannot hold."""
         check_not_negative("step", self.step)
-        for name in ("loss_largest", "loss_smallest", "loss_random"):
-            check_finite(name, getattr(self, name))
+        for name in ("largest", "smallest"):
+            check_finite(f"loss_{name}", getattr(self, f"loss_{name}"))
+            check_finite(f"watched_{name}", getattr(self, f"watched_{name}"))
+        check_finite("loss_random", self.loss_random)
         check_not_negative("images_per_s", self.images_per_s)
 
 

@@ -71,6 +71,8 @@ def _scalars(report: StepReport) -> Iterator[tuple[str, float]]:
         "loss/largest": report.loss_largest,
         "loss/smallest": report.loss_smallest,
         "loss/random": report.loss_random,
+        "watched/largest": report.watched_largest,
+        "watched/smallest": report.watched_smallest,
     }
     yield from ((tag, loss) for tag, loss in losses.items() if not math.isnan(loss))
     yield "rate", report.rate

@@ -1,8 +1,9 @@
-"""Adding one subnet's gradient to those of its step, and averaging over processes."""
+"""What became of the subnets of a step; adding up their gradients, averaging over processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,23 @@ class Trained:
     loss: float
     label_loss: float
     norms: Mapping[str, float]
+
+
+def mean_loss(trained: Sequence[Trained], role: str) -> float:
+    """Mean loss in nats of the subnets in a role; NaN if there were none."""
+    losses = [one.loss for one in trained if one.role == role]
+    return sum(losses) / len(losses) if losses else math.nan
+
+
+def leading_loss(trained: Sequence[Trained]) -> float:
+    """The loss that tells whether a step is usable: the largest subnet's, or the mean of all.
+
+    Without the largest it is the cross-entropy: a divergence from a teacher that is nearly reached
+    wavers by factors.
+    """
+    if any(one.role == "largest" for one in trained):
+        return mean_loss(trained, "largest")
+    return sum(one.label_loss for one in trained) / len(trained)
 
 
 def add_gradient(loss: Tensor, weight: float) -> Mapping[str, float]:

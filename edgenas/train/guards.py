@@ -1,7 +1,7 @@
 """When a training run has gone wrong, and what is done about it; decisions only.
 
 Three things are watched: steps whose loss or gradient is unusable are skipped; too many skips, or a
-smallest subnet that has become much worse than it was, mean a way back to the last good checkpoint
+watched subnet that has become much worse than it was, mean a way back to the last good checkpoint
 at half the rate; too many ways back end the run. Reading and writing checkpoints is
 `edgenas.train.keeping`, doing it the loop's.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from edgenas.errors import EdgenasError
@@ -19,7 +19,7 @@ SKIPS_ALLOWED = 10
 JUMP = 10.0
 """A loss so many times the typical one is not learned from."""
 COLLAPSE = 1.5
-"""The smallest subnet's loss so many times its best is a collapse."""
+"""The watched subnet's loss so many times its best is a collapse."""
 MARGIN = 0.1
 """But only beyond this share of ln(classes) above its best: small losses waver by themselves."""
 
@@ -50,9 +50,8 @@ class Guards:
     Attributes:
         typical_loss: moving average of the largest subnet's loss, in nats; inf before any step.
         skips: steps lately not taken, fading out.
-        best: lowest loss of the smallest subnet on the watched images in this phase, in nats.
+        best: lowest loss of the watched subnet on the watched images in this phase, in nats.
         phase: that `best` belongs to.
-        seen: steps since the last look at the smallest subnet that have trained it.
         rate_factor: what ways back have left of the rate.
         history: the ways back.
     """
@@ -61,7 +60,6 @@ class Guards:
     skips: float = 0.0
     best: float = math.inf
     phase: str = ""
-    seen: int = 0
     rate_factor: float = 1.0
     history: list[RolledBack] = field(default_factory=list)
 
@@ -92,13 +90,16 @@ class Guards:
             f"gradient, got others in more than {SKIPS_ALLOWED} steps of late"
         )
 
-    def why_collapsed(self, step: int, loss: float, phase: str, classes: int) -> str | None:
-        """What to tell if the smallest subnet has fallen far behind its best of this phase.
+    def why_collapsed(
+        self, step: int, loss: float, watched: str, phase: str, classes: int
+    ) -> str | None:
+        """What to tell if the watched subnet has fallen far behind its best of this phase.
 
         Args:
             step: at which it was looked at.
             loss: its loss on the watched images, in nats; remembered if it is the best.
-            phase: float or INT8, or whatever else makes losses incomparable.
+            watched: which subnet it is, for a person.
+            phase: whatever makes losses incomparable: float or INT8, and which subnet it is.
             classes: for the size of a loss that means nothing learned.
         """
         if phase != self.phase:
@@ -106,7 +107,7 @@ class Guards:
         bound = max(COLLAPSE * self.best, self.best + MARGIN * math.log(classes))
         if not math.isfinite(loss) or loss > bound:
             return (
-                f"step {step}: expected the smallest subnet to lose at most {bound:.3g} nats, got "
+                f"step {step}: expected the {watched} subnet to lose at most {bound:.3g} nats, got "
                 f"{loss:.3g}"
             )
         self.best = min(self.best, loss)
@@ -115,7 +116,7 @@ class Guards:
     def go_back(self, good: Guards, step: int, to: int, why: str) -> None:
         """Take over what the good checkpoint remembers; halve the rate and note the way back."""
         self.typical_loss, self.skips = good.typical_loss, 0.0
-        self.best, self.phase, self.seen = good.best, good.phase, 0
+        self.best, self.phase = good.best, good.phase
         self.rate_factor *= 0.5
         self.history.append(RolledBack(step, to, why))
 
@@ -138,6 +139,7 @@ class Guards:
 
     @staticmethod
     def from_state(state: Mapping[str, Any]) -> Guards:
-        """What `state` gave; fields that an older version did not know begin anew."""
+        """What `state` gave; fields that another version did not know begin anew."""
+        known = {f.name: state[f.name] for f in fields(Guards) if f.name in state}
         history = [RolledBack(**back) for back in state.get("history", [])]
-        return Guards(**{**state, "history": history})
+        return Guards(**{**known, "history": history})

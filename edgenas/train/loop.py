@@ -35,6 +35,8 @@ from edgenas.train.gradients import (
     add_gradient,
     add_measured_gradient,
     average_gradients,
+    leading_loss,
+    mean_loss,
 )
 from edgenas.train.guards import TrainingDivergedError
 from edgenas.train.inheriting import Source
@@ -140,6 +142,7 @@ class _Run:
         self.keeper = keeper_of(task.peers, folder, recipe.checkpoint_every, recipe.batch)
         self._take(State(task))
         self._whole = True  # whether weights, momentum and ranges all belong to the step
+        self._looks: dict[Arch, float] = {}  # after the last step, on the watched images
 
     def _take(self, state: State) -> None:
         """Go on with `state`."""
@@ -169,6 +172,7 @@ class _Run:
             self._tell(trained)
         state.step, self._whole = state.step + 1, True
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+        self._look()
         return self._report(trained, skipped, seconds, cpu_s)
 
     def _prepare(self) -> None:
@@ -261,7 +265,7 @@ class _Run:
         state = self.state
         norm = state.clip.apply(state.net.shared_weights(), self.peers)
         steps_norm = bound_steps(state.optimiser, self.peers)
-        if not state.guards.usable(_leading_loss(trained), norm + steps_norm):
+        if not state.guards.usable(leading_loss(trained), norm + steps_norm):
             return False
         state.clip.remember(norm)
         state.optimiser.step()
@@ -274,7 +278,6 @@ class _Run:
         state = self.state
         for one in (one for one in trained if one.arch == one.arch.in_bits(FULL_BITS)):
             state.sampler.tell(state.step, one.arch, one.label_loss, one.norms)
-            state.guards.seen += one.role == "smallest"
         if state.sampler.rows:
             rows, scores = (self.peers.whole(torch.from_numpy(own)) for own in self._row_scores)
             state.sampler.rows.tell(rows.numpy(), scores.numpy())
@@ -286,15 +289,34 @@ class _Run:
         return StepReport(
             step=step,
             steps=self.task.steps,
-            phase=self.task.pace.numerics(step - 1).value,
+            phase=self._numerics().value,
             rate=rate,
-            loss_largest=_mean_loss(trained, "largest"),
-            loss_smallest=_mean_loss(trained, "smallest"),
-            loss_random=_mean_loss(trained, "other"),
+            loss_largest=mean_loss(trained, "largest"),
+            loss_smallest=mean_loss(trained, "smallest"),
+            loss_random=mean_loss(trained, "other"),
             images_per_s=self.recipe.batch / seconds,
             skipped=skipped,
             cpu_s=cpu_s,
+            watched_largest=self._looks.get(self.largest, math.nan),
+            watched_smallest=self._looks.get(self.smallest, math.nan),
         )
+
+    def _look(self) -> None:
+        """Look at the extreme subnets and the watched one, where it is time for it."""
+        self._looks.clear()
+        if self.state.step % self.task.check_every == 0:
+            numerics, (images, labels) = self._numerics(), self.task.watched
+            for arch in dict.fromkeys((self.largest, self.smallest, self._watched())):
+                loss = subnet_loss(self.state.net, arch, images, labels, numerics)
+                self._looks[arch] = loss
+
+    def _watched(self) -> Arch:
+        """The subnet whose loss tells whether the run goes wrong."""
+        return self.state.sampler.least(self.state.step - 1).in_bits(FULL_BITS)
+
+    def _numerics(self) -> Numerics:
+        """Of the last step."""
+        return self.task.pace.numerics(self.state.step - 1)
 
     # --- between steps -------------------------------------------------------------------------
 
@@ -311,23 +333,21 @@ class _Run:
             why = guards.why_lost(state.step)
         elif state.step % self.task.check_every == 0:
             check_alike(self.peers, f"weights after step {state.step}", self._digest)
-            why = self._look_at_smallest()
+            why = self._why_collapsed()
             if why is None and guards.skips < 1 and state.step < self.task.steps:
                 self.keeper.save_good(state.checkpoint())
         if why is not None:
             self._go_back(why)
         self._whole = True
 
-    def _look_at_smallest(self) -> str | None:
-        """What is wrong with the smallest subnet, if most steps since the last look trained it."""
-        state, guards = self.state, self.state.guards
-        seen, guards.seen = guards.seen, 0
-        if 2 * seen < self.task.check_every:
-            return None
-        numerics = self.task.pace.numerics(state.step - 1)
-        images, labels = self.task.watched
-        loss = subnet_loss(state.net, self.smallest, images, labels, numerics)
-        return guards.why_collapsed(state.step, loss, numerics.value, self.task.space.classes)
+    def _why_collapsed(self) -> str | None:
+        """What is wrong with the watched subnet."""
+        watched = self._watched()
+        name = {self.largest: "largest", self.smallest: "smallest"}.get(watched, "watched")
+        phase = f"{self._numerics().value} {watched.id}"
+        return self.state.guards.why_collapsed(
+            self.state.step, self._looks[watched], name, phase, self.task.space.classes
+        )
 
     def _digest(self) -> str:
         return digest_of(self.state.net.state_dict())
@@ -363,20 +383,3 @@ class _Run:
         """Write the last checkpoint, unless an error left a step half done."""
         if self._whole:
             self.keeper.save(self.state.step, self.state.checkpoint, durable=True)
-
-
-def _mean_loss(trained: Sequence[Trained], role: str) -> float:
-    """Mean loss in nats of the subnets in a role; NaN if there were none."""
-    losses = [one.loss for one in trained if one.role == role]
-    return sum(losses) / len(losses) if losses else math.nan
-
-
-def _leading_loss(trained: Sequence[Trained]) -> float:
-    """The loss that tells whether a step is usable: the largest subnet's, or the mean of all.
-
-    Without the largest it is the cross-entropy: a divergence from a teacher that is nearly reached
-    wavers by factors.
-    """
-    if any(one.role == "largest" for one in trained):
-        return _mean_loss(trained, "largest")
-    return sum(one.label_loss for one in trained) / len(trained)

@@ -33,6 +33,9 @@ class StepReport:
         skipped: the step was not taken, for its loss or gradient was unusable.
         cpu_s: processor time of this process in the step, seconds over all its threads; NaN in
             files of before it was written down.
+        watched_largest: loss of the largest subnet against labels on the watched images, which are
+            not augmented; NaN where the step was followed by no look at it.
+        watched_smallest: of the smallest.
     """
 
     step: int
@@ -45,6 +48,8 @@ class StepReport:
     images_per_s: float
     skipped: bool
     cpu_s: float = math.nan
+    watched_largest: float = math.nan
+    watched_smallest: float = math.nan
 
 
 def append_metrics(folder: Path, report: StepReport) -> None:

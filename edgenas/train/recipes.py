@@ -11,20 +11,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from edgenas.train.recipe import Recipe, RecipeError
 
+_ONE_A_STEP: dict[str, Any] = {"sampler": "uniform", "random_subnets": 1, "teachers": ()}
+"""One uniform subnet a step and labels: at equal passes the best of the samplers that
+`benchmarks/samplers.py` compares."""
+
 RECIPES: dict[str, Recipe] = {
-    "digits": Recipe(epochs=60, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
-    "digits-quick": Recipe(epochs=12, batch=64, rate=0.1, shift=0.12, random_subnets=1),
-    "fashion": Recipe(epochs=10, batch=128, rate=0.1, shift=0.07, flip=True),
-    "cifar": Recipe(epochs=100, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10),
-    "cifar-mixed": Recipe(
-        epochs=100, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10
+    "digits": Recipe(**_ONE_A_STEP, epochs=200, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
+    "digits-quick": Recipe(**_ONE_A_STEP, epochs=32, batch=64, rate=0.1, shift=0.12),
+    "fashion": Recipe(**_ONE_A_STEP, epochs=40, batch=128, rate=0.1, shift=0.07, flip=True),
+    "cifar": Recipe(
+        **_ONE_A_STEP, epochs=400, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10
     ),
-    "kws": Recipe(epochs=60, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
-    "kws-mfcc": Recipe(epochs=60, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
-    "mobile": Recipe(epochs=60, batch=64, rate=0.1, shift=0.1, flip=True, checkpoint_every=10),
+    "cifar-mixed": Recipe(
+        **_ONE_A_STEP, epochs=400, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10
+    ),
+    "kws": Recipe(**_ONE_A_STEP, epochs=240, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
+    "kws-mfcc": Recipe(**_ONE_A_STEP, epochs=240, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
+    "mobile": Recipe(
+        **_ONE_A_STEP, epochs=240, batch=64, rate=0.1, shift=0.1, flip=True, checkpoint_every=10
+    ),
 }
 
 
@@ -50,22 +59,29 @@ class Method:
         return base.override(**{**scaled, **self.changes})
 
 
-_LARGEST_REGULARISED = {"weight_decay": 1e-5, "dropout": 0.2}
-_LABELS_ONLY: dict[str, object] = {"teachers": ()}
+_SANDWICH: dict[str, Any] = {
+    "sampler": "sandwich",
+    "random_subnets": 2,
+    "teachers": ("largest",),
+}
+_FOUR_A_STEP = 1 / 4
+"""Of the base's length, where a step trains four subnets instead of one."""
+_LARGEST_REGULARISED: dict[str, Any] = {"weight_decay": 1e-5, "dropout": 0.2}
 
 METHODS: dict[str, Method] = {
     "quick": Method(
-        "a third of the time: one-cycle rate, one random subnet a step",
-        {"schedule": "one_cycle", "warmup": 0.3, "random_subnets": 1},
+        "a third of the time: one-cycle rate",
+        {"schedule": "one_cycle", "warmup": 0.3},
         length=1 / 3,
     ),
     "spos": Method(
-        "one uniform subnet a step, labels only: the baseline of samplers",
-        {"sampler": "uniform", "random_subnets": 1, **_LABELS_ONLY},
+        "one uniform subnet a step, labels only: what the bases do already",
+        {**_ONE_A_STEP},
     ),
     "bignas": Method(
         "sandwich rule, the largest teaches; exponential rate with a constant ending",
-        {"schedule": "exponential", "rate_floor": 0.05, **_LARGEST_REGULARISED},
+        {**_SANDWICH, **_LARGEST_REGULARISED, "schedule": "exponential", "rate_floor": 0.05},
+        length=_FOUR_A_STEP,
     ),
     "ofa": Method(
         "progressive shrinking; the full network, frozen, teaches beside the labels",
@@ -77,55 +93,70 @@ METHODS: dict[str, Method] = {
             "dropout": 0.1,
             "dropout_for": "all",
         },
+        length=_FOUR_A_STEP,
     ),
     "attentive": Method(
         "sandwich rule with the best of three candidates at a drawn cost (BestUp)",
-        {"sampler": "attentive_best_up", **_LARGEST_REGULARISED},
+        {**_SANDWICH, **_LARGEST_REGULARISED, "sampler": "attentive_best_up"},
+        length=_FOUR_A_STEP,
     ),
     "attentive-worst": Method(
         "the same with the worst of three (WorstUp)",
-        {"sampler": "attentive_worst_up", **_LARGEST_REGULARISED},
+        {**_SANDWICH, **_LARGEST_REGULARISED, "sampler": "attentive_worst_up"},
+        length=_FOUR_A_STEP,
     ),
     "alphanet": Method(
         "sandwich rule, adaptive clipped alpha-divergence",
-        {"divergence": "alpha", **_LARGEST_REGULARISED},
+        {**_SANDWICH, **_LARGEST_REGULARISED, "divergence": "alpha"},
+        length=_FOUR_A_STEP,
     ),
     "deps": Method(
         "the largest alone for half of the run, then the others ramped in",
-        {"sampler": "deps", "weight_decay": 3e-5, "dropout": 0.1},
+        {**_SANDWICH, "sampler": "deps", "weight_decay": 3e-5, "dropout": 0.1},
+        length=_FOUR_A_STEP,
     ),
     "elasticvit": Method(
         "steps of neighbouring cost, a bank of good subnets; name external teachers to distil",
-        {"sampler": "elasticvit", "random_subnets": 3, **_LABELS_ONLY},
+        {"sampler": "elasticvit", "random_subnets": 3, "teachers": ()},
+        length=_FOUR_A_STEP,
     ),
     "shiftnas": Method(
         "cost bins that still improve are drawn more often",
-        {"sampler": "shiftnas", "random_subnets": 1, "held_out": 256, **_LABELS_ONLY},
+        {**_ONE_A_STEP, "sampler": "shiftnas", "held_out": 256},
     ),
     "pada": Method(
         "choices and images drawn by their gradient norms",
-        {"sampler": "pada", "random_subnets": 1, **_LABELS_ONLY},
+        {**_ONE_A_STEP, "sampler": "pada"},
     ),
     "prenas": Method(
         "only a few architectures, chosen before training by a zero-cost score",
-        {"sampler": "prenas", "random_subnets": 1, **_LABELS_ONLY},
+        {**_ONE_A_STEP, "sampler": "prenas"},
     ),
     "sortednet": Method(
         "a fixed list of nested subnets, four a step, labels only",
-        {"sampler": "sortednet", "random_subnets": 4, **_LABELS_ONLY},
+        {"sampler": "sortednet", "random_subnets": 4, "teachers": ()},
+        length=_FOUR_A_STEP,
     ),
     "matformer": Method(
         "one granularity of width for all blocks of a step, labels only",
-        {"sampler": "matformer", "random_subnets": 1, **_LABELS_ONLY},
+        {**_ONE_A_STEP, "sampler": "matformer"},
     ),
     "todm": Method(
         "sandwich rule, alpha-divergence, dropout by size, clipping by the median norm",
-        {"divergence": "alpha", "dropout": 0.1, "dropout_for": "size", "clip": "median"},
+        {
+            **_SANDWICH,
+            "divergence": "alpha",
+            "dropout": 0.1,
+            "dropout_for": "size",
+            "clip": "median",
+        },
+        length=_FOUR_A_STEP,
     ),
     "instatune": Method(
         "for weights of a network trained alone (--weights): channels sorted, then fine-tuning "
         "with that network as the teacher",
-        {"sampler": "sorted_sandwich", "teachers": ("frozen",)},
+        {**_SANDWICH, "sampler": "sorted_sandwich", "teachers": ("frozen",)},
+        length=_FOUR_A_STEP,
         pace=0.1,
     ),
     "lsq-plus": Method(

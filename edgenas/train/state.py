@@ -114,7 +114,7 @@ class Task:
 
     @cached_property
     def watched(self) -> tuple[Pixels, Labels]:
-        """This process's part of the images that the smallest subnet is looked at with."""
+        """This process's part of the images that subnets are looked at with."""
         images, labels = self.parts[0]
         own = self.peers.part
         return own(images[:WATCHED_IMAGES]), own(labels[:WATCHED_IMAGES])

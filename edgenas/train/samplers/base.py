@@ -99,6 +99,13 @@ class Sampler(ABC):
     def subnets(self, step: int) -> int:
         """How many subnets `draw(step)` gives: forward-backward passes of the step."""
 
+    @abstractmethod
+    def least(self, step: int) -> Arch:
+        """The smallest subnet that steps like this one train, or train weights of.
+
+        Its loss tells whether a run goes wrong. Stays the same while what is trained does.
+        """
+
     def tell(  # noqa: B027 - most samplers do not adapt
         self, step: int, arch: Arch, loss: float, norms: Mapping[str, float]
     ) -> None:

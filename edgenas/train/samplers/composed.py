@@ -70,6 +70,10 @@ class Proposal(ABC):
     ) -> Sequence[Arch]:
         """`count` candidates of `space` for one slot, comparable with each other."""
 
+    def least(self, space: ArchSpace) -> Arch:
+        """The smallest subnet that it may name of `space`; asked after the first draw."""
+        return space.smallest()
+
     def refresh(self, step: int) -> None:  # noqa: B027 - most proposals have nothing to do
         """Do what is due at `step` before anything is drawn (score again, freeze); once."""
 
@@ -158,6 +162,15 @@ class Composed(Sampler):
             return 1
         companions = len(self.proposal.companions(step))
         return len(self._fixed) + len(self._slots(moment)) + companions
+
+    def least(self, step: int) -> Arch:
+        """The phase's smallest; the largest while others do not count, or not fully."""
+        moment = self.phase.at(step)
+        if moment.alone or moment.weight < 1:
+            return self._largest
+        return (
+            self._smallest if self._smallest in self._fixed else self.proposal.least(moment.space)
+        )
 
     def tell(self, step: int, arch: Arch, loss: float, norms: Mapping[str, float]) -> None:
         """Hand on to the proposal."""

@@ -40,6 +40,10 @@ class FixedList(Proposal):
         """Every subnet of the list."""
         return tuple(itertools.chain.from_iterable(self.groups))
 
+    def least(self, space: ArchSpace) -> Arch:
+        """The one with the fewest multiply-accumulates."""
+        return min(self.archs, key=space.macs)
+
     def propose(
         self, space: ArchSpace, rng: random.Random, step: int, count: int
     ) -> Sequence[Arch]:

@@ -179,6 +179,11 @@ class Preselected(Proposal):
         fitting = [arch for arch in self.preferred if self._cost(arch) <= limit]
         return max(fitting, key=self._cost, default=None)
 
+    def least(self, space: ArchSpace) -> Arch:
+        """The cheapest that was chosen."""
+        assert self._list is not None, "refresh comes before least"
+        return self._list.least(space)
+
     def refresh(self, step: int) -> None:
         """Choose, once."""
         if self._list is None:

@@ -14,10 +14,10 @@ from edgenas.campaign.progress import Progress, Silent
 from edgenas.campaign.rundir import RunDir
 from edgenas.campaign.training import TrainOptions, scorer_of, train_run
 
-# A dozen steps: what matters here is that the numbers are those of a real, if poor, network.
-OPTIONS = TrainOptions(recipe="digits-quick", overrides={"epochs": 0.75})
-COMMAND = "edgenas train --recipe digits-quick --epochs 0.75"
-FLAGS = ("--recipe", "digits-quick", "--epochs", "0.75")
+# Three dozen steps: what matters here is that the numbers are those of a real, if poor, network.
+OPTIONS = TrainOptions(recipe="digits-quick", overrides={"epochs": 2.25})
+COMMAND = "edgenas train --recipe digits-quick --epochs 2.25"
+FLAGS = ("--recipe", "digits-quick", "--epochs", "2.25")
 
 
 def trained_run(factory: pytest.TempPathFactory) -> Path:

@@ -189,7 +189,7 @@ class Wavering:
 def test_finalists_in_doubt_run_on_until_their_sessions_end(
     lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
 ) -> None:
-    best, other = finalists_of(bench.study, "dev-1", PLAN)
+    best, _ = finalists_of(bench.study, "dev-1", PLAN)
     searched.measure = Wavering()
     size = bench.scorer.candidate(best).exported.size_bytes
     bench.study.set_budget("dev-1", Budget(20 * size / 1e6, None, "where the best one lies"))
@@ -201,7 +201,7 @@ def test_finalists_in_doubt_run_on_until_their_sessions_end(
         for arch in finalists_of(bench.study, "dev-1", plan)
     }
     assert counts[best.id] == 5
-    assert counts[other.id] <= 5
+    assert max(counts.values()) == 5
     assert any("in doubt" in phase for phase, _ in listener.phases)
     assert decide(bench.study, "dev-1", plan).pick is not None
     jobs = len(searched.received_jobs)

@@ -154,7 +154,8 @@ def test_what_a_device_measured_before_it_changed_does_not_hold(
     trials = bench.study.trials("dev-1")
     assert len(trials) == 8
     measured = [t for t in trials if t.value is not None]
-    assert len(measured) > 4  # the front was measured again, and the search went on
+    assert min(t.number for t in measured) <= 5, "the front was measured again"
+    assert max(t.number for t in measured) == 8, "the search went on"
     assert all(p50_ratio(bench, t.value, t.arch.id) > 1.15 for t in measured if t.value)
     left = {t.number for t in bench.study.stale("dev-1")}
     assert {t.number for t in trials if t.state == "asked"} == left

@@ -80,12 +80,12 @@ def test_the_whole_campaign_is_in_the_report(picked: Workbench) -> None:
 
 def test_losses_that_there_are_not_are_left_out(picked: Workbench) -> None:
     steps = read_metrics(picked.run.path)
-    lines = [replace(step, loss_random=math.nan) for step in steps]
+    lines = [replace(step, loss_random=math.nan, loss_largest=1 / step.step) for step in steps]
     _write_metrics(picked, lines)
     report, _ = reported(picked)
     history = report.supernet.training.history
     assert [point.loss_random for point in history] == [None] * len(steps)
-    assert [point.loss_largest for point in history] == [step.loss_largest for step in steps]
+    assert [point.loss_largest for point in history] == [step.loss_largest for step in lines]
 
 
 def test_steps_that_diverged_do_not_stop_the_report(picked: Workbench) -> None:

@@ -148,6 +148,15 @@ def test_the_live_line_leaves_out_what_did_not_run() -> None:
     assert Figures(64).of(_report(10, images_per_s=1.0)).endswith("17 h 36 min left")
 
 
+def test_the_live_line_tells_extreme_subnets_as_the_last_look_found_them() -> None:
+    alone = {"loss_largest": math.nan, "loss_smallest": math.nan}
+    figures = Figures(64)
+    assert "loss 0.625 random; " in figures.of(_report(1, **alone))
+    looked = _report(2, **alone, watched_largest=0.25, watched_smallest=0.375)
+    for report in (looked, _report(3, **alone)):
+        assert "loss 0.250 largest, 0.375 smallest, 0.625 random; " in figures.of(report)
+
+
 def test_a_run_that_shrinks_its_space_keeps_what_is_left_as_a_file(tmp_path: Path) -> None:
     run, listener = RunDir(tmp_path / "run"), Listener()
     options = replace(OPTIONS, overrides={"epochs": 0.75, "shrink_at": 0.4})

@@ -83,6 +83,19 @@ def test_curve_ends_where_the_losses_end() -> None:
     assert placed[1][0] - placed[0][0] == pytest.approx(placed[2][0] - placed[1][0], abs=0.2)
 
 
+def test_extreme_subnets_that_no_step_trains_are_drawn_as_they_were_looked_at() -> None:
+    looks = {4: (0.5, 0.9), 8: (0.25, 0.6)}
+    points = tuple(
+        TrainingPoint(step, 9.0 if step == 3 else None, None, 1.0, None, *looks.get(step, ()))
+        for step in range(1, 9)
+    )
+    root = read_svg(training_curve(TrainingSummary(8, 1.0, 0, points)))
+    named = {curve.attrib["class"].split()[-1]: curve for curve in of_class(root, "curve")}
+    assert sorted(named) == ["largest", "random", "smallest"]
+    lengths = {name: len(curve.attrib["points"].split()) for name, curve in named.items()}
+    assert lengths == {"largest": 2, "random": 8, "smallest": 2}
+
+
 def test_one_logged_step_is_a_dot_and_none_is_nothing() -> None:
     one = TrainingSummary(1, 1.0, 0, (TrainingPoint(0, 0.5, None, None, None),))
     assert len(of_class(read_svg(training_curve(one)), "dot")) == 1

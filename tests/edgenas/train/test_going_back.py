@@ -11,14 +11,18 @@ from torch import Tensor
 
 import edgenas.train.loop
 from edgenas.model.images import Pixels, to_input
+from edgenas.space.arch import Arch
 from edgenas.train.checkpoint import Checkpoint, load_checkpoint
 from edgenas.train.guards import TrainingDivergedError
 from edgenas.train.loop import StepReport, read_metrics
 from edgenas.train.recipe import Recipe
+from edgenas.train.samplers import build_sampler
+from edgenas.train.samplers.base import Setting
 from tests.edgenas.train.runs import RECIPE, SPACE, run
 
 LONGER = RECIPE.override(epochs=4)  # 32 steps, a look every 8
 SUBNETS = 3
+SMALLEST = SPACE.smallest()
 
 
 class StoppedError(Exception):
@@ -104,9 +108,10 @@ def test_without_a_good_checkpoint_a_run_begins_anew(
     assert [report.step for report in read_metrics(tmp_path)] == list(range(1, 33))
 
 
-def _scripted(losses: list[float]) -> Callable[..., float]:
+def _scripted(losses: list[float], watched: Arch = SMALLEST) -> Callable[..., float]:
+    """The watched subnet's losses, look by look; the others' do not matter."""
     left = iter(losses)
-    return lambda *args: next(left)
+    return lambda net, arch, *rest: next(left) if arch == watched else 0.1
 
 
 def test_a_collapse_of_the_smallest_subnet_leads_back(
@@ -133,18 +138,35 @@ def test_giving_up_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )  # the same command tells the same again
 
 
-def test_the_smallest_subnet_is_judged_only_once_it_is_trained(
+def test_the_largest_subnet_is_judged_while_it_is_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judged: list[object] = []
+    """A smallest one that nothing trains may be as bad as it likes."""
+    losses = iter([(1.0, 1.0), (0.9, 9.0), (0.8, 3.0), (0.7, 2.9)])
+    now = [(0.0, 0.0)]
 
-    def loss(*args: object) -> float:
-        judged.append(args)
-        return 1.0
+    def loss(net: object, arch: Arch, *rest: object) -> float:
+        if arch == SPACE.largest():  # looked at first
+            now[0] = next(losses)
+        return now[0][arch != SPACE.largest()]
 
     monkeypatch.setattr(edgenas.train.loop, "subnet_loss", loss)
-    run(tmp_path, RECIPE.override(epochs=1, sampler="deps", check_every=4))  # alone for 4 steps
-    assert len(judged) == 1
+    recipe = RECIPE.override(epochs=1, sampler="deps", check_every=2)  # alone for 4 steps of 8
+    assert _history(run(tmp_path, recipe)) == []
+    looks = [(r.watched_largest, r.watched_smallest) for r in read_metrics(tmp_path)]
+    assert looks[1::2] == [(1.0, 1.0), (0.9, 9.0), (0.8, 3.0), (0.7, 2.9)]
+    assert all(math.isnan(loss) for pair in looks[::2] for loss in pair)
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "sortednet"])
+def test_a_collapse_is_seen_where_no_step_trains_an_extreme_subnet(
+    sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = build_sampler(sampler, Setting(SPACE)).least(0)
+    losses = _scripted([2.0, 1.0, 9.0, 0.9, 1.2], watched)
+    monkeypatch.setattr(edgenas.train.loop, "subnet_loss", losses)
+    recipe = LONGER.override(float_share=0.0, sampler=sampler, teachers=())
+    assert _history(run(tmp_path, recipe)) == [(24, 16)]
 
 
 def test_a_good_checkpoint_of_another_run_is_not_used(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_a_run_is_lost_after_more_skips_than_good_steps_make_up_for() -> None:
 
 def _collapses(losses: list[float], classes: int = 10) -> list[bool]:
     guards = Guards()
-    return [guards.why_collapsed(0, x, "int8", classes) is not None for x in losses]
+    return [guards.why_collapsed(0, x, "smallest", "int8", classes) is not None for x in losses]
 
 
 def test_a_collapse_is_far_above_the_best() -> None:
@@ -57,15 +57,15 @@ def test_small_losses_may_waver() -> None:
 
 def test_another_phase_begins_anew() -> None:
     guards = Guards()
-    assert guards.why_collapsed(1, 0.5, "float", 10) is None
-    assert guards.why_collapsed(2, 2.0, "int8", 10) is None
-    why = guards.why_collapsed(3, 3.5, "int8", 10)
+    assert guards.why_collapsed(1, 0.5, "smallest", "float", 10) is None
+    assert guards.why_collapsed(2, 2.0, "smallest", "int8", 10) is None
+    why = guards.why_collapsed(3, 3.5, "smallest", "int8", 10)
     assert why == "step 3: expected the smallest subnet to lose at most 3 nats, got 3.5"
     assert guards.best == 2.0
 
 
 def test_ways_back_halve_the_rate_and_are_remembered() -> None:
-    guards, good = Guards(9.0, 11.0, 3.0, "int8", 5), Guards(2.0, 0.5, 1.0, "float")
+    guards, good = Guards(9.0, 11.0, 3.0, "int8"), Guards(2.0, 0.5, 1.0, "float")
     guards.go_back(good, 70, 40, "it went wrong")
     guards.go_back(good, 60, 40, "and again")
     assert (guards.typical_loss, guards.skips, guards.best, guards.phase) == (

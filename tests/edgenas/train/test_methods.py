@@ -21,7 +21,7 @@ REST = SHORT.override(
     check_every=2,
 )  # fmt: skip
 TRIED = {
-    **{name: method.on(SHORT) for name, method in METHODS.items()},
+    **{name: method.on(SHORT).override(epochs=SHORT.epochs) for name, method in METHODS.items()},
     "everything else": REST,
     "adamw": SHORT.override(optimiser="adamw", rate=0.002, dropout=0.2, dropout_for="size"),
     "rmsprop": SHORT.override(optimiser="rmsprop", rate=0.002, schedule="exponential",
@@ -70,12 +70,14 @@ def test_names_of_methods_and_bases_differ() -> None:
 
 
 def test_a_method_keeps_what_belongs_to_the_data() -> None:
-    changed = recipe("alphanet", "fashion")
     base = RECIPES["fashion"]
-    assert (changed.epochs, changed.batch, changed.shift, changed.flip) == (10, 128, 0.07, True)
+    changed = recipe("alphanet", "fashion")
+    assert (changed.batch, changed.shift, changed.flip) == (128, 0.07, True)
+    assert changed.epochs == base.epochs / 4, "a step of four subnets where the base runs one"
+    assert (changed.sampler, changed.teachers) == ("sandwich", ("largest",))
     assert changed.divergence == "alpha"
     assert changed != base
-    assert recipe("quick", "fashion").epochs == pytest.approx(10 / 3)
+    assert recipe("quick", "fashion").epochs == pytest.approx(base.epochs / 3)
     with pytest.raises(RecipeError, match=r"expected one of digits, .*alphanet.*got 'nothing'"):
         recipe("alphanet", "nothing")
 

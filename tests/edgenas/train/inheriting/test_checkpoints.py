@@ -171,7 +171,11 @@ class StoppedError(Exception):
 def test_a_started_run_goes_on_bit_for_bit(
     name: str, parents: dict[str, Path], tmp_path: Path
 ) -> None:
-    recipe = SHORT if name == "plain recipe" else METHODS["instatune"].on(SHORT)
+    recipe = (
+        SHORT
+        if name == "plain recipe"
+        else METHODS["instatune"].on(SHORT).override(epochs=SHORT.epochs)
+    )
     source = read_source(parents["tiny"])
     unbroken = start(tmp_path / "unbroken", source, recipe)
     with pytest.raises(StoppedError):
@@ -222,7 +226,7 @@ def test_a_few_steps_from_a_trained_network_beat_as_many_from_chance(
     longer = Recipe(epochs=8, batch=64, rate=0.15, random_subnets=1, shift=0.0, seed=1)
     alone = narrowed_by(SPACE, only_largest(SPACE))
     run(tmp_path / "alone", METHODS["spos"].on(longer), space=alone, images=448)
-    recipe = METHODS["instatune"].on(longer.override(epochs=1))
+    recipe = METHODS["instatune"].on(longer).override(epochs=1)
     source = read_source(tmp_path / "alone" / "checkpoint.pt")
     seeded, chance = list[StepReport](), list[StepReport]()
     images, labels = digits().images[:448], digits().labels[:448]

@@ -52,6 +52,10 @@ def test_draws_are_in_the_space_and_the_largest_leads(name: str, space: ArchSpac
         for draw in draws:
             space.check(draw.arch)
             assert 0 < draw.weight < math.inf
+        least = sampler.least(step)
+        space.check(least)
+        counting = [draw.arch for draw in draws if draw.weight >= 1]
+        assert space.macs(least) <= min(map(space.macs, counting), default=math.inf)
         if space.largest() in [draw.arch for draw in draws]:
             assert (draws[0].arch, draws[0].weight) == (space.largest(), 1.0)
         sampler.tell(step, draws[-1].arch, *outcome(step, draws[-1].arch, space))

@@ -26,6 +26,9 @@ class _Comparing(Sampler):
     def subnets(self, step: int) -> int:
         return self._inner.subnets(step)
 
+    def least(self, step: int) -> Arch:
+        return self._inner.least(step)
+
     def tell(self, step: int, arch: Arch, loss: float, norms: Mapping[str, float]) -> None:
         self.pairs.append((loss, self._judged[arch]))
 
