@@ -1,12 +1,13 @@
 """Samplers side by side, each with as many passes forwards and backwards as any other.
 
-    python -m benchmarks.samplers --data-root DIR [--passes 6000] [--best 4] [--seeds 3]
+    python -m benchmarks.samplers --data-root DIR [--passes 6000] [--best 4] [--longer 9000]
 
 DIR holds Fashion-MNIST's official files. A method is its sampler, how many subnets it draws and
 who teaches them, as `edgenas.train.recipes` has it; batch, optimiser, rates, augmentation and what
 is in float are the preset's for all, so that nothing else differs. A method that trains fewer
 subnets a step has more steps for them. Passes without gradient, with which some compare subnets,
-are not counted; the time of each run tells what they cost.
+are not counted; the processor time of each run tells what they cost. `--longer PASSES` trains the
+default method once more with each seed, for as many passes as the time of a costlier one is worth.
 
 The subnets are the same 40 for all, spread over the costs; each is calibrated and run in fake
 quantisation, which gives the accuracy of its bytes (`benchmarks.export`). They are run on the
@@ -38,6 +39,7 @@ from edgenas.data import ImageData
 from edgenas.space.arch import Arch
 from edgenas.space.presets import preset
 from edgenas.space.space import ArchSpace
+from edgenas.train.metrics import read_metrics, training_core_hours
 from edgenas.train.recipe import Recipe
 from edgenas.train.recipes import METHODS, RECIPES
 from edgenas.train.state import State, Task
@@ -67,6 +69,7 @@ class Row:
         steps: optimiser steps.
         passes: subnets that ran forwards and backwards.
         seconds: wall time of all steps.
+        cpu_seconds: processor time of all steps, with what is looked at between them.
         accuracies: of the fixed subnets, by ascending MACs.
         front_area: of accuracy against MACs, as a share of the box.
     """
@@ -76,6 +79,7 @@ class Row:
     steps: int
     passes: int
     seconds: float
+    cpu_seconds: float
     accuracies: tuple[float, ...]
     front_area: float
 
@@ -107,18 +111,20 @@ class Comparison:
         self.archs: list[Arch] = spread(space, options.archs, ARCH_SEED)
         self.kept = Kept(options.work / "rows.jsonl")
 
-    def row(self, sampler: str, seed: int) -> Row:
-        """Train and judge one method."""
+    def row(self, sampler: str, seed: int, passes: int) -> Row:
+        """Train and judge one method with about so many passes."""
         recipe = recipe_of(sampler).override(seed=seed)
-        steps, passes = equal_steps(self.options.passes, lambda n: self._passes(recipe, n))
+        steps, found = equal_steps(passes, lambda n: self._passes(recipe, n))
         recipe = recipe.override(epochs=steps / self._steps_an_epoch(recipe))
-        name = f"{sampler}-{seed}"
+        usual = passes == self.options.passes
+        name = f"{sampler}-{seed}" + ("" if usual else f"-{passes}")
         run = Run(f"training {name}", self.space, recipe, self.options.work / name)
         accuracies = self._accuracies(run)
         points = [(self.space.macs(a), x) for a, x in zip(self.archs, accuracies, strict=True)]
         ceiling = 1.05 * self.space.macs(self.space.largest())
         area = area_share(points, floor=FLOOR, ceiling=ceiling)
-        row = Row(sampler, seed, steps, passes, run.seconds(), accuracies, area)
+        cpu_s = 3600 * training_core_hours(read_metrics(run.folder))
+        row = Row(sampler, seed, steps, found, run.seconds(), cpu_s, accuracies, area)
         self.progress.note(f"  {name}: mean {row.mean:.2f} %, worst {row.worst:.2f} %")
         return row
 
@@ -149,14 +155,17 @@ def main() -> None:
     space = preset(PRESET, channels=data.channels, classes=len(data.classes))
     with Display(Console(stderr=True)) as display:
         comparison = Comparison(data, space, options, display)
-        rows = [comparison.row(name, 0) for name in options.samplers.split(",")]
+        usual = options.passes
+        rows = [comparison.row(name, 0, usual) for name in options.samplers.split(",")]
         for name in best_of(rows, options.best):
-            rows += [comparison.row(name, seed) for seed in range(1, options.seeds)]
+            rows += [comparison.row(name, seed, usual) for seed in range(1, options.seeds)]
+        again = range(options.seeds if options.longer else 0)
+        longer = [comparison.row(DEFAULT, seed, options.longer) for seed in again]
     raw: dict[str, Any] = {
         "recipes": {row.sampler: asdict(recipe_of(row.sampler)) for row in rows},
         "box": {"accuracy_floor": FLOOR, "macs": 1.05 * space.macs(space.largest())},
         "archs": [{"arch": a.id, "macs": space.macs(a)} for a in comparison.archs],
-        "rows": [{**asdict(row), "mean": row.mean, "worst": row.worst} for row in rows],
+        "rows": [{**asdict(row), "mean": row.mean, "worst": row.worst} for row in rows + longer],
     }
     seeds = {
         "data": DATA_SEED,
@@ -164,7 +173,8 @@ def main() -> None:
         "training_first": 0,
         "training_last": options.seeds - 1,
     }
-    write_result("samplers", figures_of(rows), seeds, raw, options.results)
+    figures = [*figures_of(rows), *longer_figures(rows, longer)]
+    write_result("samplers", figures, seeds, raw, options.results)
 
 
 def recipe_of(sampler: str) -> Recipe:
@@ -219,11 +229,34 @@ def figures_of(rows: Sequence[Row]) -> list[Figure]:
     return figures
 
 
+def longer_figures(rows: Sequence[Row], longer: Sequence[Row]) -> list[Figure]:
+    """The default method given more passes, and their time, beside the best other one."""
+    others = [row for row in rows if row.sampler != DEFAULT]
+    if not longer or not others:
+        return []
+    best = max({row.sampler for row in others}, key=lambda name: _mean_of(others, name, "mean"))
+    name = f"{DEFAULT} with {longer[0].passes:,} passes"
+    figures = [
+        Figure(f"{what} accuracy, {name}", _mean_of(longer, DEFAULT, what), "%",
+               _mean_of(others, best, what), ">=")
+        for what in ("mean", "worst")
+    ]  # fmt: skip
+    share = _mean_of(longer, DEFAULT, "cpu_seconds") / _mean_of(others, best, "cpu_seconds")
+    return [*figures, Figure(f"processor time, {name} over {best}", share, "x", 1.0, "<=")]
+
+
+def _mean_of(rows: Sequence[Row], sampler: str, what: str) -> float:
+    return statistics.fmean(getattr(row, what) for row in rows if row.sampler == sampler)
+
+
 def _arguments() -> argparse.Namespace:
     parser = parser_of("samplers", __doc__)
     parser.add_argument("--samplers", default=",".join(COMPARED), help="separated by commas")
     parser.add_argument(
         "--passes", type=int, default=6000, help="subnets that each run trains, one batch each"
+    )
+    parser.add_argument(
+        "--longer", type=int, default=0, help="passes of further runs of the default method"
     )
     parser.add_argument("--archs", type=int, default=40, help="subnets that are looked at")
     parser.add_argument("--best", type=int, default=4, help="methods that get further seeds")

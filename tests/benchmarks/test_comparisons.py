@@ -1,6 +1,7 @@
 """The pure parts of the benchmarks of training: what is equal, what counts, who has won."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,7 +146,7 @@ def test_steps_with_equal_passes(passes: int) -> None:
 
 
 def sampled(name: str, seed: int, mean: float) -> samplers.Row:
-    return samplers.Row(name, seed, 1, 4, 1.0, (mean - 0.1, mean + 0.1), mean / 2)
+    return samplers.Row(name, seed, 1, 4, 1.0, 8.0, (mean - 0.1, mean + 0.1), mean / 2)
 
 
 def test_the_default_must_be_the_best_over_all_seeds() -> None:
@@ -161,6 +162,19 @@ def test_the_default_must_be_the_best_over_all_seeds() -> None:
     assert figure(figures, "mean accuracy, uniform").met
     assert figure(figures, "mean accuracy, deps (2 seeds)").value == pytest.approx(70.5)
     assert figure(figures, "worst accuracy, uniform").value == pytest.approx(70)
+
+
+def test_the_default_with_the_time_of_the_best_other_one() -> None:
+    rows = [sampled("uniform", 0, 0.7), sampled("pada", 0, 0.6), sampled("shiftnas", 0, 0.75)]
+    longer = [replace(sampled("uniform", seed, 0.8), passes=9000, cpu_seconds=6) for seed in (0, 1)]
+    assert samplers.longer_figures(rows, []) == []
+    mean, worst, time = samplers.longer_figures(rows, longer)
+    assert (mean.name, mean.met) == ("mean accuracy, uniform with 9,000 passes", True)
+    assert [mean.value, mean.target] == pytest.approx([80, 75])
+    assert [worst.value, worst.target] == pytest.approx([70, 65])
+    assert (time.name, time.value) == (
+        "processor time, uniform with 9,000 passes over shiftnas", 0.75,
+    )  # fmt: skip
 
 
 # --- against training alone, against quantising afterwards, keyword spotting ---------------------
