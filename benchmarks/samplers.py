@@ -230,19 +230,19 @@ def figures_of(rows: Sequence[Row]) -> list[Figure]:
 
 
 def longer_figures(rows: Sequence[Row], longer: Sequence[Row]) -> list[Figure]:
-    """The default method given more passes, and their time, beside the best other one."""
+    """The default method given more passes, beside the best other one."""
     others = [row for row in rows if row.sampler != DEFAULT]
     if not longer or not others:
         return []
     best = max({row.sampler for row in others}, key=lambda name: _mean_of(others, name, "mean"))
     name = f"{DEFAULT} with {longer[0].passes:,} passes"
-    figures = [
-        Figure(f"{what} accuracy, {name}", _mean_of(longer, DEFAULT, what), "%",
-               _mean_of(others, best, what), ">=")
-        for what in ("mean", "worst")
+    measures = (("mean", "mean accuracy", "%"), ("worst", "worst accuracy", "%"),
+                ("front_area", "area under the front", ""))  # fmt: skip
+    return [
+        Figure(f"{what}, {name}", _mean_of(longer, DEFAULT, field), unit,
+               _mean_of(others, best, field), ">=")
+        for field, what, unit in measures
     ]  # fmt: skip
-    share = _mean_of(longer, DEFAULT, "cpu_seconds") / _mean_of(others, best, "cpu_seconds")
-    return [*figures, Figure(f"processor time, {name} over {best}", share, "x", 1.0, "<=")]
 
 
 def _mean_of(rows: Sequence[Row], sampler: str, what: str) -> float:
