@@ -16,7 +16,7 @@ from typing import Any
 from edgenas.train.recipe import Recipe, RecipeError
 
 _ONE_A_STEP: dict[str, Any] = {"sampler": "uniform", "random_subnets": 1, "teachers": ()}
-"""One uniform subnet a step and labels: at equal passes the best of the samplers that
+"""One uniform subnet a step and labels: in the same processor time the best of the samplers that
 `benchmarks/samplers.py` compares."""
 
 RECIPES: dict[str, Recipe] = {
