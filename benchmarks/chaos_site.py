@@ -250,6 +250,9 @@ class ChaosSite:
 
     def _compare(self) -> None:
         """Let everything come to rest with nobody striking, then look at all of it."""
+        if self._broker_back_s is not None:  # the last fault may have taken it away just now
+            self._broker.start()
+            self._broker_back_s = None
         for board in self._boards:
             board.kill()
             board.shift(0.0)
