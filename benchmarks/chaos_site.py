@@ -7,6 +7,7 @@ the first closed gate, rolls back at the second. Leaves what goes wrong to `chao
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -212,9 +213,7 @@ class ChaosSite:
 
     def _revive(self, state: RolloutState) -> None:
         """What has ended is started again, as a service manager would."""
-        if self._broker_back_s is not None and time.monotonic() >= self._broker_back_s:
-            self._broker.start()
-            self._broker_back_s = None
+        self._return_broker(now_s=time.monotonic())
         for board in self._boards:
             if not board.running:
                 self.row.struck.append(f"daemon ended{self._doing(board, state)}")
@@ -246,13 +245,17 @@ class ChaosSite:
             told = [part.told() for part in (*self._boards, *([host] if host else []))]
             raise StuckError(f"{what} after {LIMIT_S:g} s\n" + "\n---\n".join(told))
 
+    def _return_broker(self, now_s: float) -> None:
+        """Start the broker again if it has been away for long enough."""
+        if self._broker_back_s is not None and now_s >= self._broker_back_s:
+            self._broker.start()
+            self._broker_back_s = None
+
     # -- comparing --------------------------------------------------------------------------
 
     def _compare(self) -> None:
         """Let everything come to rest with nobody striking, then look at all of it."""
-        if self._broker_back_s is not None:  # the last fault may have taken it away just now
-            self._broker.start()
-            self._broker_back_s = None
+        self._return_broker(now_s=math.inf)  # the last fault may have taken it away just now
         for board in self._boards:
             board.kill()
             board.shift(0.0)

@@ -56,6 +56,11 @@ METHOD_OF: Mapping[str, str] = {
 COMPARED = tuple(name for name in METHOD_OF if name != "sorted_sandwich")  # that needs weights
 PLAIN = Recipe()  # whatever it is put on, a method says all that makes it
 OF_THE_METHOD = ("sampler", "random_subnets", "teachers", "label_share", "held_out")
+MEASURES = (  # name, unit, attribute of a row
+    ("mean accuracy", "%", "mean"),
+    ("worst accuracy", "%", "worst"),
+    ("area under the front", "", "front_area"),
+)
 NEAR = 1.002  # counts of passes this near to each other are called equal
 
 
@@ -208,14 +213,9 @@ def figures_of(rows: Sequence[Row]) -> list[Figure]:
     """Means over the seeds of each method; the aim is that the default method is the best one."""
     names = list(dict.fromkeys(row.sampler for row in rows))
     seeds = {name: sum(row.sampler == name for row in rows) for name in names}
-    measures: tuple[tuple[str, str, Callable[[Row], float]], ...] = (
-        ("mean accuracy", "%", lambda row: row.mean),
-        ("worst accuracy", "%", lambda row: row.worst),
-        ("area under the front", "", lambda row: row.front_area),
-    )
     figures = []
-    for what, unit, measure in measures:
-        found = {n: statistics.fmean(measure(r) for r in rows if r.sampler == n) for n in names}
+    for what, unit, field in MEASURES:
+        found = {name: _mean_of(rows, name, field) for name in names}
         for name in sorted(names, key=lambda name: -found[name]):
             others = [value for other, value in found.items() if other != name]
             label = f"{what}, {name}" + (f" ({seeds[name]} seeds)" if seeds[name] > 1 else "")
@@ -236,12 +236,10 @@ def longer_figures(rows: Sequence[Row], longer: Sequence[Row]) -> list[Figure]:
         return []
     best = max({row.sampler for row in others}, key=lambda name: _mean_of(others, name, "mean"))
     name = f"{DEFAULT} with {longer[0].passes:,} passes"
-    measures = (("mean", "mean accuracy", "%"), ("worst", "worst accuracy", "%"),
-                ("front_area", "area under the front", ""))  # fmt: skip
     return [
         Figure(f"{what}, {name}", _mean_of(longer, DEFAULT, field), unit,
                _mean_of(others, best, field), ">=")
-        for field, what, unit in measures
+        for what, unit, field in MEASURES
     ]  # fmt: skip
 
 

@@ -37,7 +37,7 @@ from edgenas.train.loop import StepReport, train
 from edgenas.train.losses import label_loss
 from edgenas.train.optimisers import optimiser_of
 from edgenas.train.recipe import Recipe
-from edgenas.train.recipes import RECIPES
+from edgenas.train.recipes import RECIPES, SANDWICH
 from edgenas.train.samplers import Setting, build_sampler
 from edgenas.train.state import training_device
 from firmware_bridge.machine_lock import MachineLock, default_lock_path
@@ -108,9 +108,8 @@ def _preset(name: str, options: argparse.Namespace) -> list[Row]:
 def _recipe(name: str, options: argparse.Namespace) -> Recipe:
     """The preset's with the sandwich rule, in INT8 from the first step on."""
     return RECIPES[name].override(
-        sampler="sandwich", random_subnets=2, teachers=("largest",), float_share=0.0,
-        batch=options.batch, checkpoint_every=10**9,
-    )  # fmt: skip
+        **SANDWICH, float_share=0.0, batch=options.batch, checkpoint_every=10**9
+    )
 
 
 class PlainSteps:

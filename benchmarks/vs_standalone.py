@@ -34,7 +34,7 @@ from edgenas.export.exporter import Exporter
 from edgenas.space.arch import Arch
 from edgenas.space.presets import preset
 from edgenas.train.recipe import Recipe
-from edgenas.train.recipes import RECIPES
+from edgenas.train.recipes import METHODS, RECIPES
 
 SEED = 0
 PRESET, DATA = "fashion", "fashion-mnist"
@@ -92,7 +92,7 @@ def main() -> None:
 
 def alone_recipe(recipe: Recipe) -> Recipe:
     """The same for one network: it runs once a step and learns from labels."""
-    return recipe.override(sampler="uniform", random_subnets=1, teachers=())
+    return METHODS["spos"].on(recipe)
 
 
 def figures_of(rows: Sequence[Row]) -> list[Figure]:

@@ -59,11 +59,12 @@ class Method:
         return base.override(**{**scaled, **self.changes})
 
 
-_SANDWICH: dict[str, Any] = {
+SANDWICH: dict[str, Any] = {
     "sampler": "sandwich",
     "random_subnets": 2,
     "teachers": ("largest",),
 }
+"""What makes the sandwich rule with in-place distillation (BigNAS)."""
 _FOUR_A_STEP = 1 / 4
 """Of the base's length, where a step trains four subnets instead of one."""
 _LARGEST_REGULARISED: dict[str, Any] = {"weight_decay": 1e-5, "dropout": 0.2}
@@ -76,11 +77,11 @@ METHODS: dict[str, Method] = {
     ),
     "spos": Method(
         "one uniform subnet a step, labels only: what the bases do already",
-        {**_ONE_A_STEP},
+        _ONE_A_STEP,
     ),
     "bignas": Method(
         "sandwich rule, the largest teaches; exponential rate with a constant ending",
-        {**_SANDWICH, **_LARGEST_REGULARISED, "schedule": "exponential", "rate_floor": 0.05},
+        {**SANDWICH, **_LARGEST_REGULARISED, "schedule": "exponential", "rate_floor": 0.05},
         length=_FOUR_A_STEP,
     ),
     "ofa": Method(
@@ -97,22 +98,22 @@ METHODS: dict[str, Method] = {
     ),
     "attentive": Method(
         "sandwich rule with the best of three candidates at a drawn cost (BestUp)",
-        {**_SANDWICH, **_LARGEST_REGULARISED, "sampler": "attentive_best_up"},
+        {**SANDWICH, **_LARGEST_REGULARISED, "sampler": "attentive_best_up"},
         length=_FOUR_A_STEP,
     ),
     "attentive-worst": Method(
         "the same with the worst of three (WorstUp)",
-        {**_SANDWICH, **_LARGEST_REGULARISED, "sampler": "attentive_worst_up"},
+        {**SANDWICH, **_LARGEST_REGULARISED, "sampler": "attentive_worst_up"},
         length=_FOUR_A_STEP,
     ),
     "alphanet": Method(
         "sandwich rule, adaptive clipped alpha-divergence",
-        {**_SANDWICH, **_LARGEST_REGULARISED, "divergence": "alpha"},
+        {**SANDWICH, **_LARGEST_REGULARISED, "divergence": "alpha"},
         length=_FOUR_A_STEP,
     ),
     "deps": Method(
         "the largest alone for half of the run, then the others ramped in",
-        {**_SANDWICH, "sampler": "deps", "weight_decay": 3e-5, "dropout": 0.1},
+        {**SANDWICH, "sampler": "deps", "weight_decay": 3e-5, "dropout": 0.1},
         length=_FOUR_A_STEP,
     ),
     "elasticvit": Method(
@@ -144,7 +145,7 @@ METHODS: dict[str, Method] = {
     "todm": Method(
         "sandwich rule, alpha-divergence, dropout by size, clipping by the median norm",
         {
-            **_SANDWICH,
+            **SANDWICH,
             "divergence": "alpha",
             "dropout": 0.1,
             "dropout_for": "size",
@@ -155,7 +156,7 @@ METHODS: dict[str, Method] = {
     "instatune": Method(
         "for weights of a network trained alone (--weights): channels sorted, then fine-tuning "
         "with that network as the teacher",
-        {**_SANDWICH, "sampler": "sorted_sandwich", "teachers": ("frozen",)},
+        {**SANDWICH, "sampler": "sorted_sandwich", "teachers": ("frozen",)},
         length=_FOUR_A_STEP,
         pace=0.1,
     ),

@@ -168,9 +168,7 @@ class Composed(Sampler):
         moment = self.phase.at(step)
         if moment.alone or moment.weight < 1:
             return self._largest
-        return (
-            self._smallest if self._smallest in self._fixed else self.proposal.least(moment.space)
-        )
+        return self.proposal.least(moment.space)
 
     def tell(self, step: int, arch: Arch, loss: float, norms: Mapping[str, float]) -> None:
         """Hand on to the proposal."""
