@@ -11,6 +11,7 @@ from benchmarks import kws, qfa_vs_ptq, samplers, vs_standalone
 from benchmarks.hunting import Finalist, Quarry, choose, shortlist
 from benchmarks.latency import Beside, typical
 from benchmarks.record import Figure
+from edgenas.campaign.starting import Start
 from edgenas.model.numerics import Numerics
 from edgenas.search.trial import Outcome, Trial
 from edgenas.space.presets import PRESETS
@@ -106,10 +107,18 @@ def test_a_duel_is_won_in_every_respect(
         assert all(each.met for each in figures)
 
 
-def test_the_recipe_of_the_checkpoint_is_one() -> None:
-    changed = RECIPES["cifar-mixed"].override(**read_recipe_file(cifar.RECIPE))
+@pytest.mark.parametrize("recipe", [cifar.WHOLE_RECIPE, cifar.PART_RECIPE])
+def test_the_recipe_of_a_stage_is_one(recipe: Path) -> None:
+    changed = RECIPES["cifar-mixed"].override(**read_recipe_file(recipe))
     assert changed.sampler in SAMPLERS
     assert changed.steps(45_000) > 1_000
+
+
+def test_the_second_stage_is_a_part_of_the_first() -> None:
+    part = Start(cifar.PART).part(SPACE)
+    assert 50 <= part.size() <= 200
+    for arch in (part.smallest(), part.largest()):
+        assert SPACE.check(arch) == arch
 
 
 # --- samplers ----------------------------------------------------------------------------------
