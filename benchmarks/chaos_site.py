@@ -180,6 +180,7 @@ class ChaosSite:
                     self.row.pauses += [f"{gate}: {why}" for gate, why in state.reasons.items()]
                     self._operate(partial(_as_a_person, pauses))
                 time.sleep(LOOK_S)
+        self._return_broker(now_s=math.inf)  # the last fault may have taken it away just now
         self.row.statuses.append(state.status)
 
     def _order(self, faults: Sequence[Fault]) -> None:
@@ -255,7 +256,6 @@ class ChaosSite:
 
     def _compare(self) -> None:
         """Let everything come to rest with nobody striking, then look at all of it."""
-        self._return_broker(now_s=math.inf)  # the last fault may have taken it away just now
         for board in self._boards:
             board.kill()
             board.shift(0.0)
