@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from firmware_bridge.closed_pipe import READER_LEFT, reader_left
 from firmware_bridge.runtimes.choice import add_runtime_argument, choose_runtime
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0 good, 1 failed, 2 wrong use)."""
+    """Run one command; returns the exit status (0 good, 1 failed, 2 wrong use, 141 unread)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="edgenas-device", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -29,7 +30,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 add_runtime_argument(command)
     parsed = parser.parse_args(given)
     choose_runtime(getattr(parsed, "runtime", None), os.environ)
-    status: int = parsed.run(parsed)
+    try:
+        status: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not reader_left():
+            raise
+        return READER_LEFT
     return status
 
 

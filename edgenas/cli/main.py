@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import select
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +31,7 @@ from edgenas.cli import (
     train,
 )
 from edgenas.errors import EdgenasError
+from firmware_bridge.closed_pipe import READER_LEFT, reader_left
 from firmware_bridge.wire.errors import BridgeError
 
 COMMANDS = (
@@ -72,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if isinstance(error, BrokenPipeError) and _reader_left():
-            return 141
+        if isinstance(error, BrokenPipeError) and reader_left():
+            return READER_LEFT
         print(
             f"error: expected the file system to work, got {error}; free disk space or mend the "
             f"permissions, then repeat the command: what is already there is kept",
@@ -81,20 +80,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     return status
-
-
-def _reader_left() -> bool:
-    """Whether nobody reads the output any more, as after `edgenas recipes | head -1`.
-
-    What is still to be written is dropped then, so that the interpreter does not fail on it.
-    """
-    stdout = sys.stdout.fileno()
-    poll = select.poll()
-    poll.register(stdout, 0)  # errors are always told
-    left = bool(poll.poll(0))
-    if left:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout)
-    return left
 
 
 def parser() -> argparse.ArgumentParser:
