@@ -278,18 +278,22 @@ def _runtime(study: Study, measured: Sequence[Trial]) -> str:
 def _training(sources: Sources) -> TrainingSummary:
     checkpoint = sources.checkpoint
     steps = read_metrics(sources.run.path)
-    every = max(1, len(steps) // CURVE_POINTS)
-    kept = [
-        s
-        for i, s in enumerate(steps)
-        if i % every == 0 or i == len(steps) - 1 or math.isfinite(s.watched_largest)
-    ]
     return TrainingSummary(
         checkpoint.step,
         training_seconds(steps, checkpoint.recipe.batch),
         round(checkpoint.recipe.float_share * checkpoint.steps),
-        tuple(_point(step) for step in kept),
+        tuple(_point(step) for step in _thinned(steps)),
     )
+
+
+def _thinned(steps: Sequence[StepReport]) -> list[StepReport]:
+    """The last step, all looks, and of the steps that ran a kind of subnet evenly spaced ones."""
+    chosen = {len(steps) - 1} if steps else set()
+    chosen.update(i for i, step in enumerate(steps) if math.isfinite(step.watched_largest))
+    for kind in ("loss_largest", "loss_smallest", "loss_random"):
+        ran = [i for i, step in enumerate(steps) if math.isfinite(getattr(step, kind))]
+        chosen.update(ran[:: max(1, len(ran) // CURVE_POINTS)])
+    return [steps[i] for i in sorted(chosen)]
 
 
 def _point(step: StepReport) -> TrainingPoint:

@@ -254,7 +254,8 @@ def _note_machine(recipe: Recipe, peers: Peers, products: torch.dtype, progress:
 class Figures:
     """The live line of a training: losses, images a second, time left.
 
-    Extreme subnets that no step trains by themselves are told as the last look found them.
+    Extreme subnets that no step trains by themselves are told as the last look found them, others
+    as they were trained last.
 
     Args:
         batch: images a step.
@@ -263,7 +264,8 @@ class Figures:
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self._step_s = math.nan  # moving average
-        self._watched: dict[str, float] = {}
+        self._trained: dict[str, float] = {}  # since the last look
+        self._known: dict[str, float] = {}
 
     def of(self, report: StepReport) -> str:
         """The line after a step; losses of what the step did not run are left out."""
@@ -274,10 +276,13 @@ class Figures:
             "smallest": report.loss_smallest,
             "random": report.loss_random,
         }
+        self._trained.update(_numbers(named))
         watched = {"largest": report.watched_largest, "smallest": report.watched_smallest}
-        self._watched.update(_numbers(watched))
-        known = {**self._watched, **_numbers(named)}
-        losses = [f"{known[name]:.3f} {name}" for name in named if name in known]
+        if looked := _numbers(watched):
+            self._known.update({**looked, **self._trained})
+            self._trained.clear()
+        self._known.update(_numbers(named))
+        losses = [f"{self._known[name]:.3f} {name}" for name in named if name in self._known]
         return (
             f"{report.phase:5s} loss {', '.join(losses)}; {self.batch / self._step_s:,.0f} "
             f"images/s, {_duration(self._step_s * (report.steps - report.step))} left"

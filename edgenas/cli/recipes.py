@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from edgenas.train.samplers import SAMPLERS
 
-    print("base recipes, each with `spos`, in equal time the best compared (docs/benchmarks.md):")
+    print("base recipes, each `in-turns`, in equal time the best compared (docs/benchmarks.md):")
     for name, base in RECIPES.items():
         print(f"  {name:16s} {base.epochs:g} epochs of batches of {base.batch}, rate {base.rate:g}")
     print("methods, put on a base:")

@@ -24,7 +24,7 @@ def add_parser(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "train",
         help="train a supernet in which every subnet is INT8",
-        description="Trains one random subnet a step, with labels, unless the recipe "
+        description="Trains one subnet a step, with labels, unless the recipe "
         "says otherwise (`edgenas recipes` lists them); after a short float warm-up every forward "
         "pass of every subnet runs in fake-quantised INT8. Ctrl-C or a kill loses at most the step "
         "under way: the same command goes on, also with another number of processes: `torchrun "

@@ -55,7 +55,8 @@ class Recipe:
         warmup: share of all steps over which the rate rises.
         float_share: share of all steps trained in float before INT8 begins; below 1 the last step
             is always INT8, 1 trains in float to the end, for comparisons.
-        random_subnets: subnets a step besides those that the sampler always runs.
+        random_subnets: subnets a step, or in a turn of many steps, besides those that the sampler
+            always runs.
         label_smoothing: of the cross-entropy with labels.
         weight_decay: on weights only, never on BatchNorm or biases.
         clip_norm: bound on the norm of the summed gradient.

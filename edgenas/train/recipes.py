@@ -15,24 +15,24 @@ from typing import Any
 
 from edgenas.train.recipe import Recipe, RecipeError
 
-_ONE_A_STEP: dict[str, Any] = {"sampler": "uniform", "random_subnets": 1, "teachers": ()}
-"""One uniform subnet a step and labels: in the same processor time the best of the samplers that
-`benchmarks/samplers.py` compares."""
+_IN_TURNS: dict[str, Any] = {"sampler": "sandwich_in_turns", "random_subnets": 6, "teachers": ()}
+"""One subnet a step and labels, the extremes an eighth of the steps each: in the same processor
+time the best of the samplers that `benchmarks/samplers.py` compares."""
 
 RECIPES: dict[str, Recipe] = {
-    "digits": Recipe(**_ONE_A_STEP, epochs=200, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
-    "digits-quick": Recipe(**_ONE_A_STEP, epochs=32, batch=64, rate=0.1, shift=0.12),
-    "fashion": Recipe(**_ONE_A_STEP, epochs=40, batch=128, rate=0.1, shift=0.07, flip=True),
+    "digits": Recipe(**_IN_TURNS, epochs=200, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
+    "digits-quick": Recipe(**_IN_TURNS, epochs=32, batch=64, rate=0.1, shift=0.12),
+    "fashion": Recipe(**_IN_TURNS, epochs=40, batch=128, rate=0.1, shift=0.07, flip=True),
     "cifar": Recipe(
-        **_ONE_A_STEP, epochs=400, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10
+        **_IN_TURNS, epochs=400, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10
     ),
     "cifar-mixed": Recipe(
-        **_ONE_A_STEP, epochs=400, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10
+        **_IN_TURNS, epochs=400, batch=256, rate=0.2, shift=0.125, flip=True, checkpoint_every=10
     ),
-    "kws": Recipe(**_ONE_A_STEP, epochs=240, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
-    "kws-mfcc": Recipe(**_ONE_A_STEP, epochs=240, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
+    "kws": Recipe(**_IN_TURNS, epochs=240, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
+    "kws-mfcc": Recipe(**_IN_TURNS, epochs=240, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
     "mobile": Recipe(
-        **_ONE_A_STEP, epochs=240, batch=64, rate=0.1, shift=0.1, flip=True, checkpoint_every=10
+        **_IN_TURNS, epochs=240, batch=64, rate=0.1, shift=0.1, flip=True, checkpoint_every=10
     ),
 }
 
@@ -75,9 +75,13 @@ METHODS: dict[str, Method] = {
         {"schedule": "one_cycle", "warmup": 0.3},
         length=1 / 3,
     ),
+    "in-turns": Method(
+        "the sandwich's subnets one a step, labels only: what the bases do already",
+        _IN_TURNS,
+    ),
     "spos": Method(
-        "one uniform subnet a step, labels only: what the bases do already",
-        _ONE_A_STEP,
+        "one uniform subnet a step, labels only",
+        {"sampler": "uniform", "random_subnets": 1, "teachers": ()},
     ),
     "bignas": Method(
         "sandwich rule, the largest teaches; exponential rate with a constant ending",
@@ -123,15 +127,15 @@ METHODS: dict[str, Method] = {
     ),
     "shiftnas": Method(
         "cost bins that still improve are drawn more often",
-        {**_ONE_A_STEP, "sampler": "shiftnas", "held_out": 256},
+        {**_IN_TURNS, "sampler": "shiftnas", "held_out": 256},
     ),
     "pada": Method(
         "choices and images drawn by their gradient norms",
-        {**_ONE_A_STEP, "sampler": "pada"},
+        {**_IN_TURNS, "sampler": "pada"},
     ),
     "prenas": Method(
         "only a few architectures, chosen before training by a zero-cost score",
-        {**_ONE_A_STEP, "sampler": "prenas"},
+        {**_IN_TURNS, "sampler": "prenas"},
     ),
     "sortednet": Method(
         "a fixed list of nested subnets, four a step, labels only",
@@ -140,7 +144,7 @@ METHODS: dict[str, Method] = {
     ),
     "matformer": Method(
         "one granularity of width for all blocks of a step, labels only",
-        {**_ONE_A_STEP, "sampler": "matformer"},
+        {**_IN_TURNS, "sampler": "matformer"},
     ),
     "todm": Method(
         "sandwich rule, alpha-divergence, dropout by size, clipping by the median norm",

@@ -159,7 +159,8 @@ class Setting:
         seed: of all draws.
         steps: optimiser steps of the whole run; phases are shares of it.
         random_subnets: subnets a step besides those that a method always runs (the largest, the
-            smallest); methods that run nothing but random ones run at least one.
+            smallest), or in one of their turns; methods that run nothing but random ones run at
+            least one.
         epoch_steps: steps of one pass over the training split.
         rows: images in the training split; 0 where nobody asks for row importance.
         cost: what cost bins are made of: multiply-accumulates, bytes, or a device's measured or

@@ -18,7 +18,7 @@ from edgenas.train.samplers.picks import ExtremeOf
 from edgenas.train.samplers.prenas import Preselected
 from edgenas.train.samplers.rows import RowImportance
 from edgenas.train.samplers.shift import ShiftedBins
-from edgenas.train.samplers.uniform import Uniform
+from edgenas.train.samplers.uniform import InTurns, Uniform
 
 Factory = Callable[[Setting], Sampler]
 CANDIDATES = 3  # of which AttentiveNAS trains one
@@ -35,6 +35,11 @@ def _sorted_sandwich(setting: Setting) -> Sampler:
         setting, Uniform(), slots=setting.random_subnets, largest=True, smallest=True,
         phase=SortedFirst(setting.space),
     )  # fmt: skip
+
+
+def _sandwich_in_turns(setting: Setting) -> Sampler:
+    """The sandwich, one subnet a step."""
+    return Composed(setting, InTurns(2 + setting.random_subnets), slots=1)
 
 
 def _uniform(setting: Setting) -> Sampler:
@@ -108,6 +113,7 @@ def _some(setting: Setting) -> int:
 SAMPLERS: dict[str, Factory] = {
     "sandwich": _sandwich,
     "sorted_sandwich": _sorted_sandwich,
+    "sandwich_in_turns": _sandwich_in_turns,
     "uniform": _uniform,
     "progressive": _progressive,
     "deps": _deps,

@@ -12,7 +12,7 @@ from edgenas.campaign.finals import FinalsPlan, certify
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.picking import pick_all, save_setups
 from edgenas.campaign.progress import Silent
-from edgenas.campaign.reporting import preset_of
+from edgenas.campaign.reporting import CURVE_POINTS, preset_of
 from edgenas.campaign.searching import SearchPlan, search
 from edgenas.campaign.shipments import Shipment, save_shipments
 from edgenas.campaign.steps import write_reports
@@ -86,6 +86,27 @@ def test_losses_that_there_are_not_are_left_out(picked: Workbench) -> None:
     history = report.supernet.training.history
     assert [point.loss_random for point in history] == [None] * len(steps)
     assert [point.loss_largest for point in history] == [step.loss_largest for step in lines]
+
+
+def test_a_long_history_is_thinned_for_every_kind_of_subnet_by_itself(picked: Workbench) -> None:
+    step = replace(read_metrics(picked.run.path)[0], loss_smallest=math.nan)
+    turn = 8  # as many steps as would be skipped if all were counted alike
+    steps = [
+        replace(
+            step,
+            step=number + 1,
+            loss_largest=1.0 if number % turn == 1 else math.nan,
+            loss_random=math.nan if number % turn == 1 else 2.0,
+        )
+        for number in range(turn * CURVE_POINTS)
+    ]
+    _write_metrics(picked, steps)
+    report, _ = reported(picked)
+    history = report.supernet.training.history
+    assert sum(point.loss_largest is not None for point in history) == CURVE_POINTS
+    ran = [point.step for point in history if point.loss_random is not None]
+    assert CURVE_POINTS <= len(ran) <= 2 * CURVE_POINTS
+    assert (ran[0], ran[-1]) == (1, len(steps))
 
 
 def test_steps_that_diverged_do_not_stop_the_report(picked: Workbench) -> None:

@@ -157,6 +157,22 @@ def test_the_live_line_tells_extreme_subnets_as_the_last_look_found_them() -> No
         assert "loss 0.250 largest, 0.375 smallest, 0.625 random; " in figures.of(report)
 
 
+def test_the_live_line_tells_extreme_subnets_that_have_turns_as_they_were_trained_last() -> None:
+    neither = {"loss_largest": math.nan, "loss_smallest": math.nan}
+    reports = [
+        _report(1, loss_smallest=math.nan, loss_random=math.nan),
+        _report(2, **neither, watched_largest=0.25, watched_smallest=0.375),
+        _report(3, **neither),
+    ]
+    figures = Figures(64)
+    lines = [figures.of(report) for report in reports]
+    assert "loss 0.500 largest; " in lines[0]
+    for line in lines[1:]:  # the smallest has not had its turn
+        assert "loss 0.500 largest, 0.375 smallest, 0.625 random; " in line
+    later = figures.of(_report(4, **neither, watched_largest=0.125, watched_smallest=0.25))
+    assert "loss 0.125 largest, 0.250 smallest, " in later  # nor either of them since
+
+
 def test_a_run_that_shrinks_its_space_keeps_what_is_left_as_a_file(tmp_path: Path) -> None:
     run, listener = RunDir(tmp_path / "run"), Listener()
     options = replace(OPTIONS, overrides={"epochs": 0.75, "shrink_at": 0.4})

@@ -158,8 +158,8 @@ def test_the_largest_subnet_is_judged_while_it_is_alone(
     assert all(math.isnan(loss) for pair in looks[::2] for loss in pair)
 
 
-@pytest.mark.parametrize("sampler", ["uniform", "sortednet"])
-def test_a_collapse_is_seen_where_no_step_trains_an_extreme_subnet(
+@pytest.mark.parametrize("sampler", ["uniform", "sandwich_in_turns", "sortednet"])
+def test_a_collapse_is_seen_where_a_step_trains_one_subnet(
     sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = build_sampler(sampler, Setting(SPACE)).least(0)

@@ -31,8 +31,9 @@ every_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.n
 
 def test_the_names() -> None:
     assert NAMES == [
-        "sandwich", "sorted_sandwich", "uniform", "progressive", "deps", "attentive_best_up",
-        "attentive_worst_up", "elasticvit", "shiftnas", "pada", "prenas", "sortednet", "matformer",
+        "sandwich", "sorted_sandwich", "sandwich_in_turns", "uniform", "progressive", "deps",
+        "attentive_best_up", "attentive_worst_up", "elasticvit", "shiftnas", "pada", "prenas",
+        "sortednet", "matformer",
     ]  # fmt: skip
 
 
