@@ -25,21 +25,27 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
+from benchmarks.kept import Kept
 from benchmarks.record import Figure, machine, write_result
 from benchmarks.reduced import REDUCED, TABLES, Row, everything, write_table
+from benchmarks.reliability import half_accuracies, highest_tau, tau_of_halves
 from edgenas.campaign.rundir import RunDir
 from edgenas.campaign.scoring import Scorer
 from edgenas.campaign.training import open_run, scorer_of
 from edgenas.data import Split
 from edgenas.export.errors import CandidateError
+from edgenas.model.images import Codes, to_codes
 from edgenas.space import Arch
+from edgenas.space.arch import Resolution
 from firmware_bridge.bench.plan import plan_at_level
 from firmware_bridge.bench.supervise import measure
 from firmware_bridge.machine_lock import MachineLock, default_lock_path
@@ -54,6 +60,7 @@ from firmware_bridge.wire.statistics import (
 
 SEED = 5
 LEVEL = LEVELS["quick"]
+HALVED = 200  # subnets whose accuracies are looked at on either half of the images
 
 
 def main() -> None:
@@ -66,6 +73,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     scored = _score_all(options, archs)
+    halves = _halves(options, archs, scored)
     scored_s = time.perf_counter() - began
     measured = _measure_all(options, archs, scored)
     typical_us = _typical_us(measured)
@@ -75,7 +83,7 @@ def main() -> None:
         "passes": options.passes, "level": LEVEL.name, "machine": machine(),
     }  # fmt: skip
     out = options.out or (TABLES / "search_ground_truth.json" if options.limit is None else None)
-    figures = _figures(list(rows.values()), measured)
+    figures = [*_figures(list(rows.values()), measured), *_noise_figures(halves)]
     measured_s = time.perf_counter() - began - scored_s
     print(f"{len(archs)} subnets: export and accuracy {scored_s:.0f} s, passes {measured_s:.0f} s")
     if out is not None:
@@ -132,6 +140,30 @@ def _scorer(folder: str, images: int) -> Scorer:
     whole = scorer_of(run, checkpoint, data)
     some = Split(data.search.images[:images], data.search.labels[:images])
     return Scorer(whole.exporter, some, f"{images}-{data.fingerprint}")
+
+
+def _halves(
+    options: argparse.Namespace, archs: Sequence[Arch], scored: dict[str, dict[str, Any]]
+) -> list[tuple[float, float]]:
+    """Accuracies of some subnets on either half of the images."""
+    kept = Kept(options.work / f"halves-{options.images}.jsonl")
+    found = [arch for arch in archs if "path" in scored[arch.id]]
+    some = random.Random(SEED).sample(found, min(HALVED, len(found)))
+    paths = {arch: Path(scored[arch.id]["path"]) for arch in some}
+    rows = [kept.row(arch.id, partial(_half, options, arch, paths[arch])) for arch in some]
+    return [(row["even"], row["odd"]) for row in rows]
+
+
+def _half(options: argparse.Namespace, arch: Arch, path: Path) -> dict[str, float]:
+    codes, labels = _asked(str(options.run), options.images, arch.resolution)
+    even, odd = half_accuracies(path.read_bytes(), codes, labels)
+    return {"even": even, "odd": odd}
+
+
+@cache
+def _asked(folder: str, images: int, resolution: Resolution) -> tuple[Codes, npt.NDArray[np.int64]]:
+    some = _scorer(folder, images).search
+    return to_codes(some.images, resolution), some.labels
 
 
 # --- latency and memory ------------------------------------------------------------------------
@@ -221,6 +253,15 @@ def _figures(rows: Sequence[Row | None], measured: Passes) -> list[Figure]:
         Figure("the machine's speed, 95th percentile over its best (informational)", drift, "times",
                1.1, "<="),
         Figure("distinct accuracies", accuracies, "", 50, ">="),
+    ]  # fmt: skip
+
+
+def _noise_figures(halves: Sequence[tuple[float, float]]) -> list[Figure]:
+    return [
+        Figure("Kendall's tau of accuracies on two halves of the images (informational)",
+               tau_of_halves(halves), "", 0.9, ">="),
+        Figure("the same, of a predictor that knew the true accuracies, on all (informational)",
+               highest_tau(halves), "", 0.9, ">="),
     ]  # fmt: skip
 
 
