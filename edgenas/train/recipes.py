@@ -15,6 +15,7 @@ from typing import Any
 
 from edgenas.train.recipe import Recipe, RecipeError
 
+_ONE_A_STEP: dict[str, Any] = {"random_subnets": 1, "teachers": ()}
 _IN_TURNS: dict[str, Any] = {"sampler": "sandwich_in_turns", "random_subnets": 6, "teachers": ()}
 """One subnet a step and labels, the extremes an eighth of the steps each: in the same processor
 time the best of the samplers that `benchmarks/samplers.py` compares."""
@@ -81,7 +82,7 @@ METHODS: dict[str, Method] = {
     ),
     "spos": Method(
         "one uniform subnet a step, labels only",
-        {"sampler": "uniform", "random_subnets": 1, "teachers": ()},
+        {**_ONE_A_STEP, "sampler": "uniform"},
     ),
     "bignas": Method(
         "sandwich rule, the largest teaches; exponential rate with a constant ending",
@@ -127,15 +128,15 @@ METHODS: dict[str, Method] = {
     ),
     "shiftnas": Method(
         "cost bins that still improve are drawn more often",
-        {**_IN_TURNS, "sampler": "shiftnas", "held_out": 256},
+        {**_ONE_A_STEP, "sampler": "shiftnas", "held_out": 256},
     ),
     "pada": Method(
         "choices and images drawn by their gradient norms",
-        {**_IN_TURNS, "sampler": "pada"},
+        {**_ONE_A_STEP, "sampler": "pada"},
     ),
     "prenas": Method(
         "only a few architectures, chosen before training by a zero-cost score",
-        {**_IN_TURNS, "sampler": "prenas"},
+        {**_ONE_A_STEP, "sampler": "prenas"},
     ),
     "sortednet": Method(
         "a fixed list of nested subnets, four a step, labels only",
@@ -144,7 +145,7 @@ METHODS: dict[str, Method] = {
     ),
     "matformer": Method(
         "one granularity of width for all blocks of a step, labels only",
-        {**_IN_TURNS, "sampler": "matformer"},
+        {**_ONE_A_STEP, "sampler": "matformer"},
     ),
     "todm": Method(
         "sandwich rule, alpha-divergence, dropout by size, clipping by the median norm",

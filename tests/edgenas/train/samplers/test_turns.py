@@ -1,10 +1,11 @@
-"""The sandwich in turns: extremes have their share of the steps, uniform draws the rest."""
+"""The sandwich in turns, and what methods cost beside it: passes of steps that train several."""
 
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from edgenas.train.recipes import METHODS, RECIPES
 from edgenas.train.samplers import build_sampler
 from tests.edgenas.train.samplers.settings import SPACE, setting
 
@@ -28,3 +29,14 @@ def test_the_draws_between_are_those_of_uniform() -> None:
     uniform = build_sampler("uniform", replace(setting(), random_subnets=1))
     between = [step for step in range(80) if step % 8 not in (0, 4)]
     assert [turns.draw(step) for step in between] == [uniform.draw(step) for step in between]
+
+
+@pytest.mark.parametrize("name", [name for name, m in METHODS.items() if "sampler" in m.changes])
+def test_no_method_has_more_passes_than_the_base_that_it_is_put_on(name: str) -> None:
+    base = RECIPES["fashion"]
+    changed = METHODS[name].on(base)
+    steps = round(400 * changed.epochs / base.epochs)
+    asked = replace(setting(steps=steps), random_subnets=changed.random_subnets)
+    sampler = build_sampler(changed.sampler, asked)
+    passes = sum(sampler.subnets(step) for step in range(steps))
+    assert 0.45 * 400 <= passes <= 1.05 * 400
