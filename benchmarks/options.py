@@ -8,12 +8,13 @@ from pathlib import Path
 from benchmarks.record import RESULTS
 
 
-def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with where data are, where work is kept and where the result goes."""
+def parser_of(name: str, description: str | None, *, data: bool = True) -> argparse.ArgumentParser:
+    """A parser with where data are, if it is asked, where work is kept and where the result goes."""
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawTextHelpFormatter
+    """A parser with where data are, if asked for, where work is kept and where the result goes."""
     )
-    parser.add_argument("--data-root", type=Path, required=True, help="folder of the data sets")
+    if data:
+        parser.add_argument("--data-root", type=Path, required=True, help="folder of the data sets")
     parser.add_argument(
         "--work",
         type=Path,

@@ -23,29 +23,16 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
-from multiprocessing import get_context
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from benchmarks.kept import Kept
 from benchmarks.record import Figure, machine, write_result
 from benchmarks.reduced import REDUCED, TABLES, Row, everything, write_table
-from benchmarks.reliability import half_accuracies, highest_tau, tau_of_halves
+from benchmarks.reliability import highest_tau, tau_of_halves
+from benchmarks.scored import Scored, whole_lines
 from edgenas.campaign.rundir import RunDir
-from edgenas.campaign.scoring import Scorer
-from edgenas.campaign.training import open_run, scorer_of
-from edgenas.data import Split
-from edgenas.export.errors import CandidateError
-from edgenas.model.images import Codes, to_codes
 from edgenas.space import Arch
-from edgenas.space.arch import Resolution
 from firmware_bridge.bench.plan import plan_at_level
 from firmware_bridge.bench.supervise import measure
 from firmware_bridge.machine_lock import MachineLock, default_lock_path
@@ -72,8 +59,9 @@ def main() -> None:
         archs = random.Random(SEED).sample(archs, options.limit)
     options.work.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
-    scored = _score_all(options, archs)
-    halves = _halves(options, archs, scored)
+    scoring = Scored(options.run, options.images, options.work, options.workers)
+    scored = scoring.rows(archs)
+    halves = scoring.halves(archs, HALVED, SEED)
     scored_s = time.perf_counter() - began
     measured = _measure_all(options, archs, scored)
     typical_us = _typical_us(measured)
@@ -94,78 +82,6 @@ def main() -> None:
         print("\n".join(f"{f.name}: {f.value:.4g} {f.unit}" for f in figures))
 
 
-# --- accuracy ----------------------------------------------------------------------------------
-
-
-def _score_all(options: argparse.Namespace, archs: Sequence[Arch]) -> dict[str, dict[str, Any]]:
-    """Accuracy, file and digest of each subnet by its id; a failure has a reason instead."""
-    kept = options.work / f"scored-{options.images}.jsonl"
-    known = {row["id"]: row for row in _kept(kept)}
-    missing = [arch for arch in archs if arch.id not in known]
-    jobs = [(str(options.run), options.images, arch.to_dict()) for arch in missing]
-    spawn = get_context("spawn")
-    with (
-        ProcessPoolExecutor(options.workers, spawn) as pool,
-        kept.open("a", encoding="utf-8") as file,
-    ):
-        for row in pool.map(_score, jobs, chunksize=4):
-            known[row["id"]] = row
-            file.write(json.dumps(row) + "\n")
-            file.flush()
-            if len(known) % 50 == 0:
-                print(f"scored {len(known)} of {len(archs)}", flush=True)
-    return known
-
-
-def _score(job: tuple[str, int, dict[str, Any]]) -> dict[str, Any]:
-    """One subnet; runs in a worker process."""
-    folder, images, body = job
-    arch = Arch.from_dict(body)
-    try:
-        found = _scorer(folder, images).candidate(arch)
-    except CandidateError as error:
-        return {"id": arch.id, "failure": str(error)}
-    exported = found.exported
-    return {
-        "id": arch.id, "accuracy": found.accuracy, "path": str(exported.path),
-        "sha256": exported.sha256, "bytes": exported.size_bytes, "seconds": exported.seconds,
-    }  # fmt: skip
-
-
-@cache
-def _scorer(folder: str, images: int) -> Scorer:
-    torch.set_num_threads(1)
-    run = RunDir(Path(folder))
-    checkpoint, data = open_run(run)
-    whole = scorer_of(run, checkpoint, data)
-    some = Split(data.search.images[:images], data.search.labels[:images])
-    return Scorer(whole.exporter, some, f"{images}-{data.fingerprint}")
-
-
-def _halves(
-    options: argparse.Namespace, archs: Sequence[Arch], scored: dict[str, dict[str, Any]]
-) -> list[tuple[float, float]]:
-    """Accuracies of some subnets on either half of the images."""
-    kept = Kept(options.work / f"halves-{options.images}.jsonl")
-    found = [arch for arch in archs if "path" in scored[arch.id]]
-    some = random.Random(SEED).sample(found, min(HALVED, len(found)))
-    paths = {arch: Path(scored[arch.id]["path"]) for arch in some}
-    rows = [kept.row(arch.id, partial(_half, options, arch, paths[arch])) for arch in some]
-    return [(row["even"], row["odd"]) for row in rows]
-
-
-def _half(options: argparse.Namespace, arch: Arch, path: Path) -> dict[str, float]:
-    codes, labels = _asked(str(options.run), options.images, arch.resolution)
-    even, odd = half_accuracies(path.read_bytes(), codes, labels)
-    return {"even": even, "odd": odd}
-
-
-@cache
-def _asked(folder: str, images: int, resolution: Resolution) -> tuple[Codes, npt.NDArray[np.int64]]:
-    some = _scorer(folder, images).search
-    return to_codes(some.images, resolution), some.labels
-
-
 # --- latency and memory ------------------------------------------------------------------------
 
 
@@ -179,7 +95,7 @@ def _measure_all(
     with MachineLock(default_lock_path(os.environ)).hold(timeout_s=3600):
         for number in range(options.passes):
             kept = options.work / f"measured-{number}.jsonl"
-            known = {row["id"]: row for row in _kept(kept)}
+            known = {row["id"]: row for row in whole_lines(kept)}
             order = sorted(set(files) - set(known))
             random.Random(f"{SEED}/{number}").shuffle(order)
             with kept.open("a", encoding="utf-8") as file:
@@ -263,17 +179,6 @@ def _noise_figures(halves: Sequence[tuple[float, float]]) -> list[Figure]:
         Figure("the same, of a predictor that knew the true accuracies, on all (informational)",
                highest_tau(halves), "", 0.9, ">="),
     ]  # fmt: skip
-
-
-def _kept(path: Path) -> list[dict[str, Any]]:
-    """Whole lines; the last one may have been cut off by a kill."""
-    return list(_whole_lines(path)) if path.exists() else []
-
-
-def _whole_lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)
 
 
 def _arguments() -> argparse.Namespace:
