@@ -9,9 +9,9 @@ from benchmarks.record import RESULTS
 
 
 def parser_of(name: str, description: str | None, *, data: bool = True) -> argparse.ArgumentParser:
-    """A parser with where data are, if it is asked, where work is kept and where the result goes."""
+    """A parser with where data are, if asked for, where work is kept and the result goes."""
     parser = argparse.ArgumentParser(
-    """A parser with where data are, if asked for, where work is kept and where the result goes."""
+        description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     if data:
         parser.add_argument("--data-root", type=Path, required=True, help="folder of the data sets")
