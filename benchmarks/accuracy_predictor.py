@@ -26,10 +26,11 @@ from benchmarks.options import parser_of
 from benchmarks.record import Figure, write_result
 from benchmarks.reliability import highest_tau, tau_of_halves
 from benchmarks.scored import Scored
+from benchmarks.subnets import spread
 from edgenas.campaign.rundir import RunDir
 from edgenas.search.accuracy_model import learn_accuracy
 from edgenas.search.features import Features
-from edgenas.space import Arch, ArchSpace
+from edgenas.space import Arch
 from edgenas.train.checkpoint import load_checkpoint
 
 SEED = 7
@@ -42,13 +43,14 @@ def main() -> None:
     options = _arguments()
     options.work.mkdir(parents=True, exist_ok=True)
     space = load_checkpoint(RunDir(options.run).checkpoint).space
-    archs = pool(space, options.subnets)
+    archs = spread(space, options.subnets, SEED)
     scoring = Scored(options.run, options.images, options.work, options.workers)
     scored = scoring.rows(archs)
-    halves = scoring.halves(archs, len(archs), SEED)
+    halves = scoring.halves(archs, scored, len(archs), SEED)
     known = {a: float(scored[a.id]["accuracy"]) for a in archs if "accuracy" in scored[a.id]}
+    features = Features(space)
     taus = {
-        count: [predicted_tau(space, known, count, seed) for seed in range(options.seeds)]
+        count: [predicted_tau(features, known, count, seed) for seed in range(options.seeds)]
         for count in LABELLED
         if count < len(known)
     }
@@ -65,20 +67,13 @@ def main() -> None:
     write_result("accuracy_predictor", figures, seeds, raw, options.results)
 
 
-def pool(space: ArchSpace, count: int) -> list[Arch]:
-    """Different subnets of all sizes."""
-    rng, drawn = random.Random(f"pool/{SEED}"), dict[Arch, None]()
-    while len(drawn) < count:
-        drawn[space.sample_by_size(rng)] = None
-    return list(drawn)
-
-
-def predicted_tau(space: ArchSpace, known: Mapping[Arch, float], labelled: int, seed: int) -> float:
+def predicted_tau(
+    features: Features, known: Mapping[Arch, float], labelled: int, seed: int
+) -> float:
     """Kendall's tau of predicted and true accuracies of all but the labelled subnets."""
-    archs = list(known)
-    given = random.Random(f"labelled/{seed}").sample(archs, labelled)
-    model = learn_accuracy(Features(space), given, [known[arch] for arch in given])
-    unseen = [arch for arch in archs if arch not in set(given)]
+    mixed = random.Random(f"labelled/{seed}").sample(list(known), len(known))
+    given, unseen = mixed[:labelled], mixed[labelled:]
+    model = learn_accuracy(features, given, [known[arch] for arch in given])
     true = [known[arch] for arch in unseen]
     return float(kendalltau(model.predict(unseen), true).statistic)
 

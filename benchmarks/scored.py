@@ -30,6 +30,9 @@ from edgenas.model.images import Codes, to_codes
 from edgenas.space import Arch
 from edgenas.space.arch import Resolution
 
+Rows = dict[str, dict[str, Any]]
+"""What is known of subnets, by id."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -47,7 +50,7 @@ class Scored:
     work: Path
     workers: int
 
-    def rows(self, archs: Sequence[Arch]) -> dict[str, dict[str, Any]]:
+    def rows(self, archs: Sequence[Arch]) -> Rows:
         """Accuracy, file and digest of each subnet by its id; a failure has a reason instead."""
         kept = self.work / f"scored-{self.images}.jsonl"
         known = {row["id"]: row for row in whole_lines(kept)}
@@ -66,10 +69,18 @@ class Scored:
                     print(f"scored {len(known)} of {len(archs)}", flush=True)
         return known
 
-    def halves(self, archs: Sequence[Arch], count: int, seed: int) -> list[tuple[float, float]]:
-        """Accuracies of `count` of the scored subnets on the even and on the odd images."""
+    def halves(
+        self, archs: Sequence[Arch], scored: Rows, count: int, seed: int
+    ) -> list[tuple[float, float]]:
+        """Accuracies of `count` of the subnets on the even and on the odd images.
+
+        Args:
+            archs: to draw them from.
+            scored: what `rows` gave for these.
+            count: at most so many.
+            seed: of the draw.
+        """
         kept = Kept(self.work / f"halves-{self.images}.jsonl")
-        scored = self.rows(archs)
         found = [arch for arch in archs if "path" in scored[arch.id]]
         some = random.Random(seed).sample(found, min(count, len(found)))
         paths = {arch: Path(scored[arch.id]["path"]) for arch in some}

@@ -68,7 +68,7 @@ def main() -> None:
     began = time.perf_counter()
     scoring = Scored(options.run, options.images, options.work, options.workers)
     scored = scoring.rows(archs)
-    halves = scoring.halves(archs, HALVED, SEED)
+    halves = scoring.halves(archs, scored, HALVED, SEED)
     scored_s = time.perf_counter() - began
     measured = _measure_all(options, archs, scored)
     typical_us = _typical_us(measured)

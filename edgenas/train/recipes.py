@@ -16,6 +16,7 @@ from typing import Any
 from edgenas.train.recipe import Recipe, RecipeError
 
 _ONE_A_STEP: dict[str, Any] = {"random_subnets": 1, "teachers": ()}
+"""Of methods that train a single subnet a step, with labels."""
 _IN_TURNS: dict[str, Any] = {"sampler": "sandwich_in_turns", "random_subnets": 6, "teachers": ()}
 """One subnet a step and labels, the extremes an eighth of the steps each: in the same processor
 time the best of the samplers that `benchmarks/samplers.py` compares."""

@@ -3,27 +3,22 @@
 import random
 
 from benchmarks import accuracy_predictor as benchmark
+from benchmarks.subnets import spread
+from edgenas.search.features import Features
 from edgenas.space.presets import PRESETS
 
 SPACE = PRESETS["digits"]
-
-
-def test_the_pool_has_different_subnets_of_all_sizes() -> None:
-    drawn = benchmark.pool(SPACE, 60)
-    assert drawn == benchmark.pool(SPACE, 60)
-    macs = sorted(SPACE.macs(arch) for arch in set(drawn))
-    assert len(macs) == 60
-    assert macs[-1] > 5 * macs[0]
+FEATURES = Features(SPACE)
 
 
 def test_what_follows_from_the_network_is_predicted_and_noise_is_not() -> None:
-    archs = benchmark.pool(SPACE, 90)
+    archs = spread(SPACE, 90, 0)
     largest = SPACE.macs(SPACE.largest())
     lawful = {arch: 0.5 + 0.4 * (SPACE.macs(arch) / largest) ** 0.5 for arch in archs}
     rng = random.Random(1)
     noise = {arch: rng.uniform(0.5, 0.9) for arch in archs}
-    assert benchmark.predicted_tau(SPACE, lawful, 50, seed=0) > 0.85
-    assert abs(benchmark.predicted_tau(SPACE, noise, 50, seed=0)) < 0.4
+    assert benchmark.predicted_tau(FEATURES, lawful, 50, seed=0) > 0.85
+    assert abs(benchmark.predicted_tau(FEATURES, noise, 50, seed=0)) < 0.4
 
 
 def test_the_figures_tell_the_goal_and_what_images_allow() -> None:
