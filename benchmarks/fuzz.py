@@ -5,7 +5,9 @@
 One child process a parser, `--workers` at a time, by a Python that has atheris. What a parser came
 to is kept as soon as its time is over: killed at any moment, the same command goes on and loses the
 parsers under way. Another time, or another line of the code that a parser can reach, and it begins
-anew; the corpus stays, so that no run begins from nothing. A child that ends with an exception,
+anew; the corpus stays, so that no run begins from nothing. What a result on record says of a parser
+is taken over on the same terms, so that hours of fuzzing can be spent in parts, on any machine, and
+a change costs only the parsers that can reach it. A child that ends with an exception,
 hangs for 20 s or takes more than 1 GiB is a find: its input is kept, named at the end, and the
 parser is run again by the next command.
 """
@@ -13,6 +15,7 @@ parser is run again by the next command.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -64,16 +67,22 @@ def main() -> None:
     """Fuzz all, write the result; ends with 1 if anything was found."""
     options = _arguments()
     kept = Kept(options.work / "rows.jsonl")
-    names = options.only or list(TARGETS)
     about = {
-        name: f"{options.seconds} s, seed {SEED}, code {code_digest(TARGETS[name])[:16]}"
-        for name in names
+        name: f"{options.seconds} s, seed {SEED}, code {code_digest(target)[:16]}"
+        for name, target in TARGETS.items()
     }
+    take_over(options.results / "fuzz.json", about, kept)
+    asked = {name: about[name] for name in options.only or TARGETS}
     with tempfile.TemporaryDirectory(prefix="edgenas-fuzz-", dir=_memory()) as scratch:
         children = Children(options.python, options.work, options.seconds, scratch)
-        rows = fuzz_all(about, children.fuzz, kept, options.workers)
+        fuzzed = {row.target: row for row in fuzz_all(asked, children.fuzz, kept, options.workers)}
+    others = known(about, kept)
+    rows = [{**others, **fuzzed}[name] for name in TARGETS if name in {*others, *fuzzed}]
     finds = [find for row in rows for find in row.finds]
-    raw = {"executions": sum(row.executions for row in rows), "rows": [asdict(r) for r in rows]}
+    raw = {
+        "executions": sum(row.executions for row in rows),
+        "rows": [{**asdict(row), "holds_for": about[row.target]} for row in rows],
+    }
     write_result("fuzz", figures_of(rows), {"libfuzzer": SEED}, raw, options.results)
     for find in finds:
         print(f"found, below {options.work}: {find}")
@@ -103,9 +112,7 @@ def fuzz_all(about: Mapping[str, str], fuzz: Fuzz, kept: Kept, workers: int) -> 
         kept: Rows of earlier runs; a row without a find is kept as soon as it is there.
         workers: How many parsers at a time.
     """
-    names = list(about)
-    found = {name: kept.find(f"{name}: {about[name]}") for name in names}
-    rows = {name: _row(body) for name, body in found.items() if body is not None}
+    names, rows = list(about), known(about, kept)
     if rows:
         print(f"kept from before: {len(rows)} of {len(names)} parsers", flush=True)
     with ThreadPoolExecutor(workers) as pool:
@@ -121,6 +128,22 @@ def fuzz_all(about: Mapping[str, str], fuzz: Fuzz, kept: Kept, workers: int) -> 
             pool.shutdown(cancel_futures=True)
             raise
     return [rows[name] for name in names]
+
+
+def known(about: Mapping[str, str], kept: Kept) -> dict[str, Row]:
+    """Rows that hold for these parsers as they are now, by name."""
+    found = {name: kept.find(f"{name}: {holds_for}") for name, holds_for in about.items()}
+    return {name: _row(body) for name, body in found.items() if body is not None}
+
+
+def take_over(result: Path, about: Mapping[str, str], kept: Kept) -> None:
+    """Keep what a result on record says of parsers that are still the same, unless it found one."""
+    if not result.exists():
+        return
+    for body in json.loads(result.read_text("utf-8"))["raw"]["rows"]:
+        name, holds_for = body["target"], body.pop("holds_for", None)
+        if holds_for == about.get(name) and not body["finds"]:
+            kept.row(f"{name}: {holds_for}", partial(dict, body))
 
 
 @dataclass(frozen=True)

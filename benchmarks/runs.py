@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
-from edgenas.campaign.progress import Progress
+import torch
+
+from edgenas.campaign.progress import Progress, Silent
 from edgenas.campaign.training import Figures
 from edgenas.data import ImageData
 from edgenas.export.exporter import CALIBRATION_IMAGES, Exporter
@@ -61,3 +66,37 @@ class Run:
     def seconds(self) -> float:
         """Wall time of all its steps so far."""
         return training_seconds(read_metrics(self.folder), self.recipe.batch)
+
+
+def train_all(
+    runs: Sequence[Run], load: Callable[[], ImageData], workers: int, progress: Progress
+) -> None:
+    """Train several runs at a time, a process and a thread each; complete ones are left alone.
+
+    Small networks gain little from a second thread: two processes get further than one with two.
+
+    Args:
+        runs: the longest first, so that no core idles at the end.
+        load: gives the data; called by every process.
+        workers: how many at a time; 1 trains them here, with all threads.
+        progress: told what has ended.
+
+    Raises:
+        CheckpointError: a folder holds another run; choose another --work.
+    """
+    if workers == 1:
+        data = load()
+        for run in runs:
+            run.trained(data, progress)
+        return
+    progress.phase(f"training {len(runs)} networks, {workers} at a time", len(runs))
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        under_way = {pool.submit(_train, run, load): run for run in runs}
+        for count, done in enumerate(as_completed(under_way), 1):
+            done.result()
+            progress.advance(count, under_way[done].name)
+
+
+def _train(run: Run, load: Callable[[], ImageData]) -> None:
+    torch.set_num_threads(1)
+    run.trained(load(), Silent())

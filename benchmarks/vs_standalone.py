@@ -1,12 +1,17 @@
 """Subnets of a supernet against the same networks trained alone.
 
-    python -m benchmarks.vs_standalone --data-root DIR [--archs 12] [--epochs E]
+    python -m benchmarks.vs_standalone --data-root DIR [--archs 12] [--epochs E] [--workers 2]
+        [--supernet RUN] [--longer RUN]
 
 DIR holds Fashion-MNIST's official files. The supernet is trained by its preset's recipe (the run
 of `benchmarks.fashion` is gone on with, or taken as it is). Then each of the architectures, spread
 over the costs, is trained alone: the same recipe, data, augmentation, batches, rates and number of
 steps, labels in place of a teacher, INT8 from the same step on. All are calibrated and exported
 alike; accuracies are those of the bytes on the test split, which nothing was chosen by.
+
+Equal steps are the strict comparison: every network alone has all of them to itself. What a
+supernet is for is that it is trained once for all; `--longer` names a run of the same space that
+was trained for longer, and puts the same subnets of it beside.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import argparse
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -22,17 +28,19 @@ from rich.console import Console
 from benchmarks.kept import Kept
 from benchmarks.options import parser_of
 from benchmarks.record import Figure, write_result
-from benchmarks.runs import Run
+from benchmarks.runs import Run, train_all
 from benchmarks.scores import kendall_tau
 from benchmarks.subnets import alone, spread
 from benchmarks.tested import Tested
 from edgenas.campaign.progress import Progress
-from edgenas.campaign.training import load
+from edgenas.campaign.rundir import RunDir
+from edgenas.campaign.training import load, open_run
 from edgenas.cli.display import Display
 from edgenas.data import ImageData
 from edgenas.export.exporter import Exporter
 from edgenas.space.arch import Arch
 from edgenas.space.presets import preset
+from edgenas.space.space import ArchSpace
 from edgenas.train.recipe import Recipe
 from edgenas.train.recipes import METHODS, RECIPES
 
@@ -51,6 +59,7 @@ class Row:
         shared: accuracy of the subnet cut out of the supernet.
         alone: accuracy of the network trained alone.
         alone_seconds: time that training it took.
+        longer: accuracy of the subnet cut out of a supernet that was trained for longer.
     """
 
     arch: str
@@ -59,6 +68,7 @@ class Row:
     shared: float
     alone: float
     alone_seconds: float
+    longer: float | None = None
 
     @property
     def gap(self) -> float:
@@ -69,21 +79,27 @@ class Row:
 def main() -> None:
     """Train all, test all, write the result."""
     options = _arguments()
-    data = load(DATA, options.data_root, PRESET, SEED)
+    loading = partial(load, DATA, options.data_root, PRESET, SEED)
+    data = loading()
     space = preset(PRESET, channels=data.channels, classes=len(data.classes))
     recipe = RECIPES[PRESET].override(seed=SEED, epochs=options.epochs)
     tested = Tested(data, Kept(options.work / "rows.jsonl"))
     whole = Run("training the supernet", space, recipe, options.supernet)
+    archs = spread(space, options.archs, SEED)
+    singles = [_alone(arch, whole, options.work) for arch in archs]
+    other = None if options.longer is None else _complete(options.longer, space)
     with Display(Console(stderr=True)) as display:
+        train_all([whole, *reversed(singles)], loading, options.workers, display)
         exporter = whole.exporter(whole.trained(data, display), data)
+        longer = None if other is None else other.exporter(other.trained(data, display), data)
         rows = []
-        for arch in spread(space, options.archs, SEED):
-            single = _alone(arch, whole, options.work)
-            rows.append(_row(arch, exporter, single, data, tested, display))
+        for arch, single in zip(archs, singles, strict=True):
+            rows.append(_row(arch, exporter, longer, single, data, tested, display))
             display.note(f"  {rows[-1]}")
     raw = {
         "recipe": asdict(recipe),
         "supernet_seconds": whole.seconds(),
+        "longer": None if other is None else asdict(other.recipe),
         "rows": [asdict(row) for row in rows],
     }
     seeds = {"training": SEED, "architectures": SEED}
@@ -104,7 +120,22 @@ def figures_of(rows: Sequence[Row]) -> list[Figure]:
         Figure("the same, worst architecture (informational)", max(gaps), "points", 1.0, "<="),
         Figure("Kendall's tau of both accuracies", tau, "", 0.7, ">="),
         Figure("architectures compared", len(rows), "", 12, ">="),
+        *_of_longer(rows),
     ]
+
+
+def _of_longer(rows: Sequence[Row]) -> list[Figure]:
+    """What a supernet of more steps leaves of the gap, where one was named."""
+    pairs = [(row.longer, row.alone) for row in rows if row.longer is not None]
+    if not pairs:
+        return []
+    gap = 100 * statistics.fmean(alone - longer for longer, alone in pairs)
+    tau = kendall_tau(*zip(*pairs, strict=True))
+    return [
+        Figure("the same above a supernet of more steps, mean (informational)", gap, "points", 0.5,
+               "<="),
+        Figure("Kendall's tau of these (informational)", tau, "", 0.7, ">="),
+    ]  # fmt: skip
 
 
 def _alone(arch: Arch, whole: Run, work: Path) -> Run:
@@ -112,20 +143,33 @@ def _alone(arch: Arch, whole: Run, work: Path) -> Run:
     return Run(name, alone(whole.space, arch), alone_recipe(whole.recipe), work / arch.id)
 
 
+def _complete(folder: Path, space: ArchSpace) -> Run:
+    """A run of the space that has ended, by whatever recipe."""
+    checkpoint, _ = open_run(RunDir(folder))
+    if checkpoint.space != space:
+        raise SystemExit(f"expected a run of the preset {PRESET}, got another space in {folder}")
+    return Run("the supernet of more steps", space, checkpoint.recipe, folder)
+
+
 def _row(
-    arch: Arch, exporter: Exporter, single: Run, data: ImageData, tested: Tested, progress: Progress
-) -> Row:
+    arch: Arch, exporter: Exporter, longer: Exporter | None, single: Run, data: ImageData,
+    tested: Tested, progress: Progress,
+) -> Row:  # fmt: skip
     checkpoint = single.trained(data, progress)
     own = single.exporter(checkpoint, data).export(single.space.largest())
-    shared = exporter.export(arch)
     return Row(
         arch.id,
         arch.describe(),
         exporter.net.space.macs(arch),
-        tested.accuracy(shared.path.read_bytes(), arch.resolution),
+        _tested(exporter, arch, tested),
         tested.accuracy(own.path.read_bytes(), arch.resolution),
         single.seconds(),
+        None if longer is None else _tested(longer, arch, tested),
     )
+
+
+def _tested(exporter: Exporter, arch: Arch, tested: Tested) -> float:
+    return tested.accuracy(exporter.export(arch).path.read_bytes(), arch.resolution)
 
 
 def _arguments() -> argparse.Namespace:
@@ -138,6 +182,8 @@ def _arguments() -> argparse.Namespace:
         default=Path("benchmarks/scratch/fashion"),
         help="run folder of the supernet",
     )
+    parser.add_argument("--longer", type=Path, help="a complete run of the same space, to compare")
+    parser.add_argument("--workers", type=int, default=2, help="networks trained at a time (2)")
     return parser.parse_args()
 
 

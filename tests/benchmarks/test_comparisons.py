@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from benchmarks import kws, qfa_vs_ptq, samplers, vs_standalone
 from benchmarks.hunting import Finalist, Quarry, choose, shortlist
 from benchmarks.latency import Beside, typical
 from benchmarks.record import Figure
+from benchmarks.runs import Run, train_all
+from edgenas.campaign.progress import Silent
 from edgenas.campaign.starting import Start
+from edgenas.campaign.training import load
 from edgenas.model.numerics import Numerics
 from edgenas.search.trial import Outcome, Trial
-from edgenas.space.presets import PRESETS
+from edgenas.space.presets import PRESETS, preset
 from edgenas.train.pace import Pace
 from edgenas.train.recipe import RecipeError
 from edgenas.train.recipe_file import read_recipe_file
@@ -204,6 +208,35 @@ def test_gap_and_order() -> None:
     assert figure(figures, "trained alone above").value == pytest.approx(-1 / 3)
     assert figure(figures, "the same, worst").value == pytest.approx(1.0)
     assert figure(figures, "Kendall's tau").value == 1.0
+
+
+def test_a_supernet_of_more_steps_is_put_beside_and_decides_nothing() -> None:
+    found = [(0.80, 0.81, 0.82), (0.85, 0.85, 0.84), (0.90, 0.88, 0.90)]
+    rows = [
+        vs_standalone.Row(str(n), "", n, shared, alone, 1.0, longer)
+        for n, (shared, alone, longer) in enumerate(found)
+    ]
+    bare = [replace(row, longer=None) for row in rows]
+    whole = vs_standalone.figures_of(rows)
+    assert whole[:4] == vs_standalone.figures_of(bare)
+    above, tau = whole[4:]
+    assert above.value == pytest.approx(-2 / 3)
+    assert tau.value == 1.0
+    assert all("informational" in each.name for each in whole[4:])
+
+
+def test_several_are_trained_at_a_time_as_they_would_be_alone(tmp_path: Path) -> None:
+    """Complete runs are left alone; what processes of their own write is what this one takes."""
+    loading = partial(load, "digits", None, "digits-tiny", 0)
+    data = loading()
+    recipe = RECIPES["digits-quick"].override(epochs=0.4)
+    space = preset("digits-tiny", channels=data.channels, classes=len(data.classes))
+    runs = [Run(f"number {n}", space, recipe.override(seed=n), tmp_path / str(n)) for n in (0, 1)]
+    train_all(runs, loading, 2, Silent())
+    before = [(run.folder / "checkpoint.pt").stat().st_mtime_ns for run in runs]
+    digests = {run.trained(data, Silent()).digest() for run in runs}
+    assert len(digests) == 2
+    assert [(run.folder / "checkpoint.pt").stat().st_mtime_ns for run in runs] == before
 
 
 def test_quantised_afterwards_is_in_float_to_the_end() -> None:

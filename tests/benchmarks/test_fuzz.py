@@ -5,12 +5,14 @@ The fuzzer itself is not here (`make fuzz`): children are shell scripts that say
 
 from __future__ import annotations
 
+import json
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz import Children, Row, figures_of, fuzz_all
+from benchmarks.fuzz import Children, Row, figures_of, fuzz_all, known, take_over
 from benchmarks.fuzz_code import code_digest, reach
 from benchmarks.kept import Kept
 from tests.fuzz.targets import TARGETS
@@ -61,6 +63,22 @@ def test_what_found_something_is_run_again_and_what_changed_begins_anew(tmp_path
     assert again.asked == ["two"]
     fuzz_all({**ABOUT, "three": "600 s, other code"}, changed := Fuzzer(), Kept(path), 1)
     assert changed.asked == ["three"]
+
+
+def test_a_result_on_record_holds_for_what_has_not_changed_since(tmp_path: Path) -> None:
+    rows = [
+        {**asdict(Row(name, 600, 10**5, 50, finds)), "holds_for": "600 s"}
+        for name, finds in (("one", ()), ("two", ("a-crash",)), ("three", ()), ("gone", ()))
+    ]
+    old = asdict(Row("four", 600, 10**5, 50, ()))  # of a time when rows did not say
+    (tmp_path / "fuzz.json").write_text(json.dumps({"raw": {"rows": [*rows, old]}}))
+    about = {"one": "600 s", "two": "600 s", "three": "600 s, other code", "four": "600 s"}
+    kept = Kept(tmp_path / "rows.jsonl")
+    take_over(tmp_path / "fuzz.json", about, kept)
+    assert list(known(about, kept)) == ["one"]
+    fuzz_all(about, fuzzer := Fuzzer(), kept, 1)
+    assert fuzzer.asked == ["two", "three", "four"]
+    take_over(tmp_path / "none.json", about, kept)  # nothing on record yet
 
 
 def test_as_many_parsers_at_a_time_as_were_asked_for(tmp_path: Path) -> None:
