@@ -27,7 +27,7 @@ was a tenth of the time and gigabytes on the disk; after ten, a kill costs less 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(**_BASE, epochs=200, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
     "digits-quick": Recipe(**_BASE, epochs=32, batch=64, rate=0.1, shift=0.12),
-    "fashion": Recipe(**_BASE, epochs=48, batch=128, rate=0.1, shift=0.07, flip=True),
+    "fashion": Recipe(**_BASE, epochs=45, batch=128, rate=0.1, shift=0.07, flip=True),
     "cifar": Recipe(**_BASE, epochs=400, batch=256, rate=0.2, shift=0.125, flip=True),
     "cifar-mixed": Recipe(**_BASE, epochs=400, batch=256, rate=0.2, shift=0.125, flip=True),
     "kws": Recipe(**_BASE, epochs=240, batch=64, rate=0.1, shift=0.1, weight_decay=5e-4),
