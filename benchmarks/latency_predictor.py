@@ -103,7 +103,7 @@ def _few(table: Table, features: Features, archs: Sequence[Arch], start: CostMod
     """Share of all other subnets within 5 %, with these known."""
     costs = [table.rows[arch].latency_ms for arch in archs]
     model = learn_cost(features, archs, costs, features.time_columns, start)
-    unseen = [arch for arch in table.rows if arch not in set(archs)]
+    unseen = _unseen(table, archs)
     true = np.array([table.rows[arch].latency_ms for arch in unseen])
     return float(np.mean(abs(model.predict(unseen) / true - 1) <= 0.05))
 
@@ -117,7 +117,7 @@ def _chosen(table: Table, features: Features, count: int, seed: int) -> list[Arc
 
 def _seed(table: Table, features: Features, seed: int, start: CostModel) -> Found:
     known = _known(table, KNOWN, seed)
-    unseen = [arch for arch in table.rows if arch not in set(known)]
+    unseen = _unseen(table, known)
     latency = learn_cost(
         features, known, [table.rows[a].latency_ms for a in known], features.time_columns
     )
@@ -145,7 +145,7 @@ def _seed(table: Table, features: Features, seed: int, start: CostModel) -> Foun
 
 def _accuracy_tau(table: Table, features: Features, labelled: int, seed: int) -> float:
     known = _known(table, labelled, seed)
-    unseen = [arch for arch in table.rows if arch not in set(known)]
+    unseen = _unseen(table, known)
     model = learn_accuracy(features, known, [table.rows[arch].accuracy for arch in known])
     true = np.array([table.rows[arch].accuracy for arch in unseen])
     return _tau(model.predict(unseen), true)
@@ -153,7 +153,7 @@ def _accuracy_tau(table: Table, features: Features, labelled: int, seed: int) ->
 
 def _ranked_tau(table: Table, features: Features, labelled: int, seed: int) -> float:
     known = _known(table, labelled, seed)
-    unseen = [arch for arch in table.rows if arch not in set(known)]
+    unseen = _unseen(table, known)
     goodness = -np.log(1.005 - np.array([table.rows[arch].accuracy for arch in known]))
     model = learn_ranked(features, known, goodness)
     true = np.array([table.rows[arch].accuracy for arch in unseen])
@@ -164,6 +164,12 @@ def _known(table: Table, count: int, seed: int) -> list[Arch]:
     """Networks of every size, as a search begins with; those that failed are left out."""
     drawn = stratified(table.space, count, random.Random(f"known/{seed}"))
     return [arch for arch in drawn if arch in table.rows]
+
+
+def _unseen(table: Table, known: Sequence[Arch]) -> list[Arch]:
+    """All that were measured but these."""
+    learned = frozenset(known)
+    return [arch for arch in table.rows if arch not in learned]
 
 
 def _tau(left: Rows, right: Rows) -> float:
