@@ -227,10 +227,10 @@ def test_a_supernet_of_more_steps_is_put_beside_and_decides_nothing() -> None:
 
 def test_several_are_trained_at_a_time_as_they_would_be_alone(tmp_path: Path) -> None:
     """Complete runs are left alone; what processes of their own write is what this one takes."""
-    loading = partial(load, "digits", None, "digits-tiny", 0)
+    loading = partial(load, "digits", None, "digits", 0)
     data = loading()
     recipe = RECIPES["digits-quick"].override(epochs=0.4)
-    space = preset("digits-tiny", channels=data.channels, classes=len(data.classes))
+    space = preset("digits", channels=data.channels, classes=len(data.classes))
     runs = [Run(f"number {n}", space, recipe.override(seed=n), tmp_path / str(n)) for n in (0, 1)]
     train_all(runs, loading, 2, Silent())
     before = [(run.folder / "checkpoint.pt").stat().st_mtime_ns for run in runs]
