@@ -26,10 +26,10 @@ def add_parser(commands: Subparsers) -> None:
         help="train a supernet in which every subnet is INT8",
         description="Trains one subnet a step, with labels, unless the recipe "
         "says otherwise (`edgenas recipes` lists them); after a short float warm-up every forward "
-        "pass of every subnet runs in fake-quantised INT8. Ctrl-C loses nothing, a kill at most the "
-        "steps since the last checkpoint (ten): the same command goes on, also with another number "
-        "of processes: `torchrun --nproc-per-node N -m edgenas train ...` shares every batch out "
-        "among N.",
+        "pass of every subnet runs in fake-quantised INT8. Ctrl-C loses nothing, a kill at most "
+        "the steps since the last checkpoint (ten): the same command goes on, also with another "
+        "number of processes: `torchrun --nproc-per-node N -m edgenas train ...` shares every "
+        "batch out among N.",
     )
     add_training(parser)
     add_start(parser)
