@@ -206,9 +206,7 @@ class _Run:
         lesson = self.objective.lesson(batch, numerics, resolution)
         draws = state.sampler.draw(step)
         check_alike(self.peers, f"subnets of step {step}", lambda: repr(draws))
-        if "frozen" in self.recipe.teachers and any(
-            d.arch.in_bits(FULL_BITS) != self.largest for d in draws
-        ):
+        if "frozen" in self.recipe.teachers and not all(self._is_full(d.arch) for d in draws):
             state.frozen.freeze(state.net, numerics)
         state.optimiser.zero_grad(set_to_none=True)
         trained: list[Trained] = []
@@ -251,6 +249,11 @@ class _Run:
             classifier_mask=None if mask is None else self.peers.part(mask).to(x.device),
         )  # fmt: skip
         return logits
+
+    def _is_full(self, arch: Arch) -> bool:
+        """Whether all weights run: at a lower resolution the largest subnet is still itself."""
+        full = arch.in_bits(FULL_BITS)
+        return replace(full, resolution=self.largest.resolution) == self.largest
 
     def _role(self, arch: Arch, before: Sequence[Trained]) -> Role:
         """Of a subnet in its step; drawn again at random, an extreme one is like any other."""

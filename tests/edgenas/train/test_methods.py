@@ -4,12 +4,14 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
-from edgenas.train.checkpoint import load_checkpoint
+from edgenas.train.checkpoint import Checkpoint, load_checkpoint
 from edgenas.train.loop import StepReport, read_metrics
 from edgenas.train.recipe import CHOICES, TEACHERS, Recipe, RecipeError
 from edgenas.train.recipes import METHODS, RECIPES, recipe
 from edgenas.train.samplers import SAMPLERS
+from edgenas.train.samplers.phases import Progressive
 from edgenas.train.state import check_recipe
 from tests.edgenas.train.runs import RECIPE, SPACE, equal, run
 
@@ -72,12 +74,12 @@ def test_names_of_methods_and_bases_differ() -> None:
 def test_a_method_keeps_what_belongs_to_the_data() -> None:
     base = RECIPES["fashion"]
     changed = recipe("alphanet", "fashion")
-    assert (changed.epochs, changed.batch, changed.shift, changed.flip) == (10, 128, 0.07, True)
+    assert (changed.batch, changed.shift, changed.flip) == (128, 0.07, True)
     assert changed.epochs == base.epochs / 4, "a step of four subnets where the base runs one"
     assert (changed.sampler, changed.teachers) == ("sandwich", ("largest",))
     assert changed.divergence == "alpha"
     assert changed != base
-    assert recipe("quick", "fashion").epochs == pytest.approx(40 / 3)
+    assert recipe("quick", "fashion").epochs == pytest.approx(base.epochs / 3)
     with pytest.raises(RecipeError, match=r"expected one of digits, .*alphanet.*got 'nothing'"):
         recipe("alphanet", "nothing")
 
@@ -132,3 +134,25 @@ def test_the_defaults_are_those_of_the_first_version() -> None:
         "check_every": 0, "rollbacks": 3, "shift_axes": "both", "activations": "subnet_ranges",
         "weights": "min_max", "step_rate": 0.1, "shrink_at": 0.0, "shrink_intervals": 10,
     }  # fmt: skip
+
+
+def test_the_teacher_of_progressive_shrinking_is_the_full_network_after_its_training(
+    tmp_path: Path,
+) -> None:
+    """At whatever resolution it ran: it is silent, and labels teach, while nothing else runs."""
+    kept: list[Checkpoint] = []
+
+    def keep(_: StepReport) -> None:
+        kept.append(load_checkpoint(tmp_path / "checkpoint.pt"))
+
+    asked = RECIPE.override(
+        epochs=5, sampler="progressive", teachers=("frozen",), label_share=1.0, checkpoint_every=1
+    )
+    run(tmp_path, asked, on_step=keep)
+    begins = next(n for n, one in enumerate(kept) if one.memory["frozen"])  # froze in this step
+    stages = Progressive(SPACE, asked.steps(256))
+    assert begins >= stages.starts[1] > 5
+    taught = kept[begins].memory["frozen"]["weights"]
+    before = kept[begins - 1].weights
+    assert all(torch.equal(taught[name], tensor) for name, tensor in before.items())
+    assert equal(kept[-1].memory["frozen"], kept[begins].memory["frozen"])
