@@ -21,8 +21,9 @@ _IN_TURNS: dict[str, Any] = {"sampler": "sandwich_in_turns", "random_subnets": 6
 """One subnet a step and labels, the extremes an eighth of the steps each: in the same processor
 time the best of the samplers that `benchmarks/samplers.py` compares."""
 _BASE: dict[str, Any] = {**_IN_TURNS, "checkpoint_every": 10}
-"""Of every base. A step of one subnet takes tens of milliseconds: writing a checkpoint after each
-was a tenth of the time and gigabytes on the disk; after ten, a kill costs less than a second."""
+"""Of every base. A step of one subnet takes tens of milliseconds on the small spaces: writing a
+checkpoint after each was a tenth of the time and gigabytes on the disk. After ten, a kill costs
+less than a second there, and some seconds on the large ones."""
 
 RECIPES: dict[str, Recipe] = {
     "digits": Recipe(**_BASE, epochs=200, batch=64, rate=0.1, shift=0.12, weight_decay=2e-4),
