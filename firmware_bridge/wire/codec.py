@@ -14,7 +14,7 @@ from firmware_bridge.wire.errors import DecodeError, IncompatibleError, OverCapE
 from firmware_bridge.wire.jsontext import parse
 from firmware_bridge.wire.messages import KINDS, Message
 from firmware_bridge.wire.shape import plain, read
-from firmware_bridge.wire.values import RESULT_CAP_BYTES
+from firmware_bridge.wire.values import RESULT_CAP_BYTES, check_word
 
 VERSION = 1
 PROTO = (1, 1)  # lowest and highest version spoken here
@@ -35,6 +35,9 @@ class Stamp:
     mono_us: int
     wall_ms: int
     clock_synced: bool
+
+    def __post_init__(self) -> None:
+        check_word(self.boot_id, "boot_id")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from firmware_bridge.wire.jsontext import parse
 from firmware_bridge.wire.shape import plain, read
-from firmware_bridge.wire.values import KIB, check_name, check_range, check_sha256
+from firmware_bridge.wire.values import KIB, check_count, check_name, check_range, check_sha256
 
 COUNTERS_CAP = 4  # as many slots as a device has
 TEXT_CAP_BYTES = 4 * KIB
@@ -36,7 +36,7 @@ class SlotCounter:
 
     def __post_init__(self) -> None:
         check_name(self.slot, "slot")
-        check_range("counter", self.counter, 0)
+        check_count("counter", self.counter)
         if self.manifest_sha256 is not None:
             check_sha256(self.manifest_sha256)
 

@@ -17,8 +17,10 @@ from firmware_bridge.wire.values import (
     CONTROL_CAP_BYTES,
     KIB,
     RESULT_CAP_BYTES,
+    check_count,
     check_id,
     check_range,
+    check_word,
 )
 
 LOG_TAIL_CAP_BYTES = 8 * KIB
@@ -62,7 +64,7 @@ class Wish:
     hold_reason: str | None = None
 
     def __post_init__(self) -> None:
-        check_range("rev", self.rev, 0)
+        check_count("rev", self.rev)
         if self.deployment is not None:
             check_id(self.deployment, "deployment")
         if self.release is not None and self.deployment is None:
@@ -111,6 +113,10 @@ class DeployReport:
     log_tail: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ("attempt", "rev", "counter"):
+            check_count(name, getattr(self, name))
+        check_word(self.active, "active")
+        check_word(self.previous, "previous")
         check_range("errors", len(self.errors), 0, ERRORS_CAP)
         if self.log_tail is not None:
             check_range("log_tail", len(self.log_tail.encode()), 0, LOG_TAIL_CAP_BYTES)

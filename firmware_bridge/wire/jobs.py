@@ -16,6 +16,7 @@ from firmware_bridge.wire.values import (
     KIB,
     RESULT_CAP_BYTES,
     BlobRef,
+    check_count,
     check_range,
 )
 
@@ -186,3 +187,7 @@ class JobFailed:
     code: FailureCode
     detail: str
     retryable: bool
+
+    def __post_init__(self) -> None:
+        check_count("attempt", self.attempt)
+        check_count("rev", self.rev)

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.shape import EMIT_NULL
-from firmware_bridge.wire.values import RESULT_CAP_BYTES, check_range
+from firmware_bridge.wire.values import RESULT_CAP_BYTES, check_count, check_range, check_word
 
 Verdict = Literal[
     "ok",
@@ -106,7 +106,8 @@ class Measurement:
     busy_pct: float | None = None
 
     def __post_init__(self) -> None:
-        check_range("attempt", self.attempt, 0)
-        check_range("rev", self.rev, 0)
+        check_count("attempt", self.attempt)
+        check_count("rev", self.rev)
+        check_word(self.fingerprint_sha256, "fingerprint_sha256")
         if self.detail is not None and len(self.detail) > DETAIL_CAP:
             raise InvalidValueError("detail", f"at most {DETAIL_CAP} characters", self.detail)

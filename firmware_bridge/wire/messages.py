@@ -26,7 +26,11 @@ from firmware_bridge.wire.jobs import (
 )
 from firmware_bridge.wire.measured import Leg, Measurement, Verdict
 from firmware_bridge.wire.presence import DeviceStatus, Facts, Hold, HostState, SlotState, State
-from firmware_bridge.wire.values import CONTROL_CAP_BYTES, check_range, check_sha256
+from firmware_bridge.wire.values import (
+    CONTROL_CAP_BYTES,
+    check_count,
+    check_sha256,
+)
 
 __all__ = [
     "KINDS",
@@ -116,6 +120,10 @@ class Event:
     bytes_done: int | None = None
     detail: str | None = None
 
+    def __post_init__(self) -> None:
+        check_count("attempt", self.attempt)
+        check_count("rev", self.rev)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ack:
@@ -126,6 +134,10 @@ class Ack:
 
     attempt: int
     rev: int
+
+    def __post_init__(self) -> None:
+        check_count("attempt", self.attempt)
+        check_count("rev", self.rev)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +159,7 @@ class BlobRequest:
 
     def __post_init__(self) -> None:
         check_sha256(self.digest, "digest")
-        check_range("first", self.first, 0)
+        check_count("first", self.first)
         if not 1 <= len(self.want) <= 16 or set(self.want) - set("0123456789abcdef"):
             raise InvalidValueError("want", "1 to 16 lower-case hex digits", self.want)
         bits = bin(int(self.want, 16)).count("1")

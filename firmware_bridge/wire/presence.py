@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from firmware_bridge.wire.values import CONTROL_CAP_BYTES, KIB
+from firmware_bridge.wire.values import CONTROL_CAP_BYTES, KIB, check_count, check_word
 
 DeviceStatus = Literal["idle", "measuring", "deploying", "UNKNOWN"]
 
@@ -33,6 +33,12 @@ class SlotState:
     wish_rev: int
     counter: int
     deployment: str | None = None
+
+    def __post_init__(self) -> None:
+        check_count("wish_rev", self.wish_rev)
+        check_count("counter", self.counter)
+        for name in ("active", "previous", "phase", "deployment"):
+            check_word(getattr(self, name), name)
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,10 @@ class State:
     error: str | None = None
     hardware: str | None = None
 
+    def __post_init__(self) -> None:
+        check_count("sess", self.sess)
+        check_word(self.install_id, "install_id")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
@@ -121,3 +131,6 @@ class HostState:
 
     online: bool
     sess: int
+
+    def __post_init__(self) -> None:
+        check_count("sess", self.sess)

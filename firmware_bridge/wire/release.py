@@ -20,6 +20,7 @@ from firmware_bridge.wire.shape import plain, read
 from firmware_bridge.wire.values import (
     MANIFEST_CAP_BYTES,
     BlobRef,
+    check_count,
     check_device_id,
     check_name,
     check_range,
@@ -150,7 +151,7 @@ class ReleaseManifest:
     def __post_init__(self) -> None:
         check_name(self.fleet, "fleet")
         check_name(self.slot, "slot")
-        check_range("counter", self.counter, 1)
+        check_count("counter", self.counter, 1)
         check_range("probe_tolerance_lsb", self.probe_tolerance_lsb, 0, 255)
         if self.issued_time() >= self.expires_time():
             raise InvalidValueError("expires", f"later than {self.issued}", self.expires)

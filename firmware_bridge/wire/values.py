@@ -25,6 +25,8 @@ DEPTH_CAP = 8
 CHUNK_BYTES = 65_536
 CHUNK_MIN_BYTES = 16 * KIB
 INT64_MAX = 2**63 - 1
+COUNT_MAX = 2**53 - 1  # what every JSON reader takes exactly; far below what a database takes
+WORD_CAP = 128  # characters
 
 _RESERVED_IDS = frozenset({"host"})
 _DEVICE_ID = re.compile(r"[a-z0-9-]{3,40}")
@@ -94,6 +96,27 @@ def check_range(what: str, value: float, low: float, high: float | None = None) 
     if value < low or (high is not None and value > high):
         wanted = f"at least {low}" if high is None else f"{low} to {high}"
         raise InvalidValueError(what, wanted, value)
+
+
+def check_count(what: str, value: int, low: int = 0) -> None:
+    """Refuse a number that counts something and is not ``low`` to 2**53 - 1.
+
+    The other side goes on counting from it, so that it must be far from the end of every range.
+
+    Raises:
+        InvalidValueError: It is not.
+    """
+    check_range(what, value, low, COUNT_MAX)
+
+
+def check_word(text: str | None, what: str) -> None:
+    """Refuse a text that stands for something unless a log or a database can hold it anywhere.
+
+    Raises:
+        InvalidValueError: Longer than 128 characters, or one of them cannot be printed, as NUL.
+    """
+    if text is not None and (len(text) > WORD_CAP or not text.isprintable()):
+        raise InvalidValueError(what, f"at most {WORD_CAP} printable characters", text)
 
 
 def check_chunk_bytes(chunk_bytes: int) -> int:

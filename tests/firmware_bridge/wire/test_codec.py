@@ -143,6 +143,58 @@ def test_a_wrong_value_is_refused_by_name(
     assert expected in error.expected
 
 
+@pytest.mark.parametrize("value", [-1, 2**53, 2**63 - 1])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("state", "sess"),
+        ("host_state", "sess"),
+        ("wish", "rev"),
+        ("event", "attempt"),
+        ("event", "rev"),
+        ("ack", "attempt"),
+        ("ack", "rev"),
+        ("job_failed", "attempt"),
+        ("job_failed", "rev"),
+        ("measurement", "attempt"),
+        ("measurement", "rev"),
+        ("deploy_report", "attempt"),
+        ("deploy_report", "rev"),
+        ("deploy_report", "counter"),
+        ("blob_request", "first"),
+    ],
+)
+def test_what_is_counted_on_from_stays_far_from_the_end_of_its_range(
+    kind: str, name: str, value: int
+) -> None:
+    error = refusal(with_field(kind, name, value))
+    assert (error.field, error.got) == (f"body.{name}", value)
+    assert decode(dumped(with_field(kind, name, 2**53 - 1)), CAP)
+
+
+@pytest.mark.parametrize("value", [-1, 2**53, 2**63 - 1])
+@pytest.mark.parametrize("name", ["wish_rev", "counter"])
+def test_a_slot_counts_within_the_same_range(name: str, value: int) -> None:
+    raw = golden("state")
+    raw["body"]["slots"]["main"][name] = value
+    assert refusal(raw).field == f"body.slots.main.{name}"
+
+
+@pytest.mark.parametrize("word", ["a\0b", "a\nb", "\x1b[2J", "x" * 129])
+def test_what_no_log_and_no_database_could_hold_is_no_id(word: str) -> None:
+    named = [("state", "install_id"), ("measurement", "fingerprint_sha256")]
+    named += [("deploy_report", "active"), ("deploy_report", "previous")]
+    for kind, name in named:
+        assert refusal(with_field(kind, name, word)).field == f"body.{name}"
+    for name in ("active", "previous", "phase", "deployment"):
+        raw = golden("state")
+        raw["body"]["slots"]["main"][name] = word
+        assert refusal(raw).field == f"body.slots.main.{name}"
+    raw = golden("ack")
+    raw["t"]["boot_id"] = word
+    assert refusal(raw).field == "envelope.t.boot_id"
+
+
 def test_the_path_leads_to_the_wrong_sample() -> None:
     raw = golden("measurement")
     raw["body"]["legs"][1]["samples_ns"][1] = "slow"
@@ -244,12 +296,12 @@ def test_brackets_in_strings_are_no_depth() -> None:
 
 
 def test_what_nobody_could_read_is_not_written() -> None:
-    with pytest.raises(DecodeError, match="rev"):
-        encode(Ack(attempt=1, rev="2"))  # type: ignore[arg-type]
+    with pytest.raises(DecodeError, match="detail"):
+        encode(Event(attempt=1, rev=1, state="PULLING", detail=2))  # type: ignore[arg-type]
     with pytest.raises(OverCapError):
         encode(JobFailed(attempt=1, rev=1, code="INTERNAL", detail="x" * CAP, retryable=True))
     with pytest.raises(OverCapError):
-        encode(State(online=True, sess=1, install_id="x" * 16_384))
+        encode(State(online=True, sess=1, install_id="x", error="x" * 16_384))
 
 
 def test_a_message_checks_its_own_values() -> None:
