@@ -12,6 +12,7 @@ goes wrong on a device or in a candidate is not an exception but a value with a 
     |-- data.*                         a data set that is missing or damaged
     |-- model.*, train.*               training that cannot start or has diverged
     |-- database.DatabaseError         the address of a database, or a driver that is missing
+    |-- database.UnfitValueError       a value that no database takes, such as a text with a NUL
     |-- export.*                       bytes that do not compute what was trained
     |-- search.*                       a history or a limit that cannot be used
     |-- campaign.*                     a campaign that cannot begin or go on

@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.schema import Table
 
 from edgenas.database.address import Address, Where
+from edgenas.database.errors import UnfitValueError
 from edgenas.database.form import FormError, prepare, require
 from edgenas.errors import EdgenasError
 
@@ -129,7 +130,9 @@ class Database:
 
         Raises:
             EdgenasError: The database refused.
+            UnfitValueError: A value is none for a database.
         """
+        _check_fit(values)
         with self._lock:
             try:
                 found = self._connection.execute(statement, values)
@@ -142,7 +145,9 @@ class Database:
 
         Raises:
             EdgenasError: The database refused, for instance because the disk is full.
+            UnfitValueError: A value is none for a database; a transaction around it goes on.
         """
+        _check_fit(values)
         with self._lock:
             try:
                 return self._connection.execute(statement, values).rowcount
@@ -215,6 +220,20 @@ def _settings(is_file: bool, write: bool) -> list[str]:
         return durable if write else ["PRAGMA query_only=ON"]
     durable = ["SET synchronous_commit = on", f"SET lock_timeout = '{LOCK_WAIT_S}s'"]
     return durable if write else ["SET default_transaction_read_only = on"]
+
+
+def _check_fit(values: Values | Sequence[Values] | None) -> None:
+    """Refuse what one kind of database takes and another does not, before either sees it.
+
+    PostgreSQL takes no NUL in a text and gives the whole transaction up; SQLite takes it.
+    """
+    rows = (values,) if isinstance(values, Mapping) else values or ()
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, str) and "\0" in value:
+                raise UnfitValueError(f"expected {name} without NUL, got {value[:40]!r}; change it")
+            if isinstance(value, int) and value.bit_length() > 63:
+                raise UnfitValueError(f"expected {name} of 63 bits, got {value.bit_length()}")
 
 
 def _reason(error: Exception) -> str:

@@ -9,15 +9,34 @@ and waves over many devices to whoever plans a rollout.
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.deployment_log import DeploymentRow, OutcomeRow, StepRow, WishRow
-from edgenas.fleet.deployment_reading import blobs_of_wish, bundle_of, read_outcome, read_wish
-from edgenas.fleet.deployments import DeploymentOutcome, Progress, gives_up, step
+from edgenas.fleet.deployment_reading import (
+    OpenDeployment,
+    Place,
+    blobs_of_wish,
+    bundle_of,
+    read_outcome,
+    read_wish,
+    resumed,
+)
+from edgenas.fleet.deployments import (
+    OUTCOMES_CAP,
+    REPEATS_A_DAY,
+    STEPS_CAP,
+    DeploymentOutcome,
+    Progress,
+    believed,
+    gives_up,
+    has_ended,
+    step,
+)
 from edgenas.fleet.errors import FleetError, ReleaseError
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
+from edgenas.fleet.rations import Ration
 from edgenas.fleet.releases import read_unverified
 from edgenas.fleet.roster import Roster
 from edgenas.fleet.timers import HostTimers
@@ -26,21 +45,6 @@ from firmware_bridge.wire.messages import DeployOutcome, DeployReport, Event, Wi
 from firmware_bridge.wire.values import BlobRef
 
 _logger = logging.getLogger(__name__)
-
-Place = tuple[str, str]  # device id, slot
-
-
-@dataclass(slots=True)
-class _OpenDeployment:
-    """A deployment without an outcome; `seen` is the newest (attempt, rev) of the device."""
-
-    row: DeploymentRow
-    progress: Progress
-    seen: tuple[int, int] = (0, 0)
-
-    @property
-    def place(self) -> Place:
-        return self.row.device_id, self.row.slot
 
 
 class DeployDesk:
@@ -57,9 +61,10 @@ class DeployDesk:
         self._timers = timers
         self._wishes: dict[Place, Wish] = {}
         self._blobs: dict[str, dict[Place, list[BlobRef]]] = {}  # by device
-        self._open: dict[str, _OpenDeployment] = {}
+        self._open: dict[str, OpenDeployment] = {}
         self._reported: dict[Place, str | None] = {}
         self._news: set[str] = set()
+        self._repeats = Ration("wishes made newer", REPEATS_A_DAY, clock)
         self._due_s = math.inf  # nothing is given up before; may be too early, never too late
         self._restore()
 
@@ -69,14 +74,10 @@ class DeployDesk:
         for deployment in self._log.open_deployments():
             self._take_up(self._resumed(deployment))
 
-    def _resumed(self, row: DeploymentRow) -> _OpenDeployment:
-        """A deployment of an earlier process; its step and outer timers start afresh."""
-        now_s = self._clock.monotonic_s()
-        resumed = _OpenDeployment(row, Progress(now_s - self._since_ms(row) / 1000))
-        for known in self._log.steps(row.deployment_id):
-            resumed.progress = step(resumed.progress, known.state, now_s)
-            resumed.seen = max(resumed.seen, (known.attempt, known.rev))
-        return resumed
+    def _resumed(self, row: DeploymentRow) -> OpenDeployment:
+        """A deployment of an earlier process."""
+        steps, now_s = self._log.steps(row.deployment_id), self._clock.monotonic_s()
+        return resumed(row, steps, now_s - self._since_ms(row) / 1000, now_s)
 
     def refresh(self) -> bool:
         """Look at what other processes have wished for and heard; returns whether there was any."""
@@ -95,11 +96,11 @@ class DeployDesk:
             self._take_up(self._resumed(rows[name]))
         return changed
 
-    def _take_up(self, deployment: _OpenDeployment) -> None:
+    def _take_up(self, deployment: OpenDeployment) -> None:
         self._open[deployment.row.deployment_id] = deployment
         self._rearm(deployment)
 
-    def _rearm(self, deployment: _OpenDeployment) -> None:
+    def _rearm(self, deployment: OpenDeployment) -> None:
         due_s, _ = gives_up(deployment.progress, self._timers)
         if due_s is not None:
             self._due_s = min(self._due_s, due_s)
@@ -132,7 +133,7 @@ class DeployDesk:
             self._log.add(row)
             wish = self._keep(place, wish)
             self._note("wish.offered", place, wish, deployment=deployment_id, hold=hold_reason)
-        self._take_up(_OpenDeployment(row, Progress(self._clock.monotonic_s())))
+        self._take_up(OpenDeployment(row, Progress(self._clock.monotonic_s())))
         self._post.wish(device_id, slot, wish)
 
     def release_hold(self, deployment_id: str) -> None:
@@ -201,6 +202,7 @@ class DeployDesk:
 
     def born(self, device_id: str) -> None:
         """A device is there: publish again what it has not taken note of."""
+        state = self._roster.view(device_id).state
         for place in self._blobs.get(device_id, ()):
             wish = self._wishes[place]
             reported = self._roster.wish_rev(*place)
@@ -208,16 +210,8 @@ class DeployDesk:
                 self._repeat(place, wish)
             elif reported < wish.rev:
                 self._post.wish(*place, wish)
-            elif self._ended_unheard(place, wish):
-                self._repeat(place, wish)
-
-    def _ended_unheard(self, place: Place, wish: Wish) -> bool:
-        """Whether the device has ended what is still open here: another host took its report."""
-        state = self._roster.view(place[0]).state
-        slot = None if state is None else state.slots.get(place[1])
-        if slot is None or slot.deployment is None or slot.phase != "IDLE":
-            return False
-        return slot.deployment == wish.deployment and wish.deployment in self._open
+            elif wish.deployment in self._open and has_ended(state, place[1], wish.deployment):
+                self._repeat(place, wish)  # another host took its report
 
     def knows(self, deployment_id: str) -> bool:
         """Whether a deployment of that id was ever offered here."""
@@ -231,7 +225,8 @@ class DeployDesk:
         if (event.attempt, event.rev) <= deployment.seen:
             return
         deployment.seen = (event.attempt, event.rev)
-        if event.state != deployment.progress.phase:
+        if event.state != deployment.progress.phase and deployment.steps < STEPS_CAP:
+            deployment.steps += 1
             row = StepRow(deployment_id, event.attempt, event.rev, event.state)
             self._log.add_step(row, self._clock.wall_ms())
             self._news.add(deployment_id)
@@ -249,7 +244,7 @@ class DeployDesk:
             return
         key = (report.attempt, report.rev)
         known = {(earlier.attempt, earlier.rev) for earlier in self._log.outcomes(deployment_id)}
-        if key not in known:
+        if key not in known and len(known) < OUTCOMES_CAP:
             self._reported[(device_id, row.slot)] = report.active
             self._end(row, report.outcome, report, body)
         self._post.ack(device_id, deployment_id, *key)
@@ -371,13 +366,15 @@ class DeployDesk:
 
     def _repeat(self, place: Place, wish: Wish) -> None:
         """Wish the same again, as a newer wish."""
+        if not self._repeats.take(place[0]):
+            return
         with self._journal.transaction():
             wish = self._keep(place, wish)
         self._post.wish(*place, wish)
 
     def _keep(self, place: Place, wish: Wish) -> Wish:
         """Make a wish durable as the newest of its slot; used inside a transaction."""
-        known = max(self._log.latest_rev(*place), self._roster.wish_rev(*place))
+        known = believed(self._roster.wish_rev(*place), self._log.latest_rev(*place))
         wish = replace(wish, rev=known + 1)
         self._log.add_wish(WishRow(*place, wish.rev, encode(wish)), self._clock.wall_ms())
         self._adopt(place, wish)

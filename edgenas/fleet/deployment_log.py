@@ -11,6 +11,7 @@ from sqlalchemy import BindParameter, bindparam, func, insert, select
 
 from edgenas.database.connection import Database, add_once
 from edgenas.database.schema import COUNTERS, DEPLOYMENTS, OUTCOMES, STEPS, WAYS_BACK, WISHES
+from edgenas.fleet.deployments import FURTHEST, believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,11 @@ _OUTCOME = (
 )
 _NAMED: BindParameter[str] = bindparam("deployment_id")
 _PLACE = (WISHES.c.device_id == bindparam("device_id"), WISHES.c.slot == bindparam("slot"))
+# A host that believed every report may have left rows at the end of the range: they do not count.
+_SOUND = WISHES.c.rev <= FURTHEST
 _REVS = (
     select(WISHES.c.device_id, WISHES.c.slot, func.max(WISHES.c.rev).label("rev"))
+    .where(_SOUND)
     .group_by(WISHES.c.device_id, WISHES.c.slot)
     .subquery()
 )
@@ -105,12 +109,16 @@ _LATEST_WISHES = (
     .order_by(WISHES.c.position)
 )
 _LATEST_REVS = select(_REVS.c.device_id, _REVS.c.slot, _REVS.c.rev)
-_LATEST_REV = select(func.coalesce(func.max(WISHES.c.rev), 0)).where(*_PLACE)
+_LATEST_REV = select(func.coalesce(func.max(WISHES.c.rev), 0)).where(*_PLACE, _SOUND)
 _WISHES = (
-    select(*_WISH).where(WISHES.c.slot == bindparam("slot")).order_by(WISHES.c.position.desc())
+    select(*_WISH)
+    .where(WISHES.c.slot == bindparam("slot"), _SOUND)
+    .order_by(WISHES.c.position.desc())
 )
 _WISHES_OF = (
-    select(*_WISH).where(WISHES.c.device_id == bindparam("device_id")).order_by(WISHES.c.position)
+    select(*_WISH)
+    .where(WISHES.c.device_id == bindparam("device_id"), _SOUND)
+    .order_by(WISHES.c.position)
 )
 _FIND_WAY_BACK = (
     select(*_WAY_BACK)
@@ -133,7 +141,7 @@ _OUTCOMES = (
     select(*_OUTCOME).where(OUTCOMES.c.deployment_id == _NAMED).order_by(OUTCOMES.c.position)
 )
 _HIGHEST = select(func.coalesce(func.max(COUNTERS.c.counter), 0)).where(
-    COUNTERS.c.slot == bindparam("slot")
+    COUNTERS.c.slot == bindparam("slot"), COUNTERS.c.counter <= FURTHEST
 )
 
 
@@ -223,18 +231,18 @@ class DeploymentLog:
         rows = self._database.rows(_OUTCOMES, {"deployment_id": deployment_id})
         return [OutcomeRow(*row) for row in rows]
 
-    def next_forward_counter(self, slot: str, above: int, wall_ms: int) -> int:
+    def next_forward_counter(self, slot: str, reported: int, wall_ms: int) -> int:
         """Reserve the next even release counter of a slot; the odd one after it is its way back.
 
         No two calls return the same, whichever processes they are of.
 
         Args:
             slot: The slot.
-            above: Highest counter that devices report; an older journal must not fall behind it.
+            reported: Highest counter that devices report; counts as far as it can be believed.
             wall_ms: Date of the reservation.
         """
         with self._database.transaction():
-            highest = max(int(self._database.rows(_HIGHEST, {"slot": slot})[0][0]), above)
+            highest = believed(reported, int(self._database.rows(_HIGHEST, {"slot": slot})[0][0]))
             counter = highest - highest % 2 + 2
             row = {"slot": slot, "counter": counter, "wall_ms": wall_ms}
             self._database.change(_ADD_COUNTER, row)

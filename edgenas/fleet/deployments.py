@@ -7,10 +7,17 @@ open for days; one that accepted it and then falls silent is given up within min
 from dataclasses import dataclass, replace
 
 from edgenas.fleet.timers import HostTimers
-from firmware_bridge.wire.messages import DeployOutcome, DeployReport
+from firmware_bridge.wire.messages import DeployOutcome, DeployReport, State
+from firmware_bridge.wire.values import COUNT_MAX
 
 _NOT_ACCEPTED = ("QUEUED", "OFFERED")
 _NO_PROGRESS = ("CANCEL_REJECTED", "UNKNOWN")
+
+FURTHEST_AHEAD = 1_000_000
+FURTHEST = COUNT_MAX // 2  # what a journal has beyond it was never reached by counting
+STEPS_CAP = 256  # of one deployment; an undisturbed one has six
+REPEATS_A_DAY = 100  # of wishes for one device, because it says that it knows newer ones
+OUTCOMES_CAP = 32  # of one deployment; the host's own and the device's are two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,18 @@ class Progress:
         return self.accepted_s is not None
 
 
+def believed(reported: int, issued: int) -> int:
+    """The number to go on counting from, when a device reports one and this journal knows one.
+
+    Devices are ahead of a journal that is new or was restored: whatever follows must be above what
+    they have, or they would refuse it as older. A device may also say anything. So its word moves
+    the count on, by `FURTHEST_AHEAD` at a time: no fleet in use is that far ahead, and where one is
+    all the same, a few more releases or births make up for it. The end of the range is out of reach
+    either way.
+    """
+    return max(issued, min(reported, issued + FURTHEST_AHEAD))
+
+
 def step(progress: Progress, state: str, now_s: float) -> Progress:
     """Take a reported state in; any report re-arms the step timer."""
     accepted_s = progress.accepted_s
@@ -71,6 +90,12 @@ def step(progress: Progress, state: str, now_s: float) -> Progress:
     if state in _NOT_ACCEPTED or state in _NO_PROGRESS:
         return replace(progress, accepted_s=accepted_s, step_s=now_s)
     return Progress(progress.offered_s, state, now_s if accepted_s is None else accepted_s, now_s)
+
+
+def has_ended(state: State | None, slot: str, deployment_id: str) -> bool:
+    """Whether a device says that it is done with a deployment."""
+    held = None if state is None else state.slots.get(slot)
+    return held is not None and held.phase == "IDLE" and held.deployment == deployment_id
 
 
 def gives_up(progress: Progress, timers: HostTimers) -> tuple[float | None, DeployOutcome]:

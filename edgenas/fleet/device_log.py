@@ -11,6 +11,7 @@ from edgenas.database.connection import Database, add_once
 from edgenas.database.schema import DEVICES, FACTS, FINGERPRINTS, SERVED, SIGHTINGS, STRAYS
 
 FORGOTTEN = b""  # in the place of facts
+STRAYS_CAP = 100  # of one device, at most 64 KiB each
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ _DEVICES = select(DEVICES.c.device_id).order_by(DEVICES.c.device_id)
 _SERVED = select(func.coalesce(func.sum(SERVED.c.bytes), 0)).where(
     SERVED.c.device_id == bindparam("device_id"), SERVED.c.wall_ms >= bindparam("since")
 )
+_STRAYS_OF = select(func.count()).where(STRAYS.c.device_id == bindparam("device_id"))
 _STRAYS = select(STRAYS.c.device_id, STRAYS.c.work_id, STRAYS.c.body).order_by(STRAYS.c.position)
 
 
@@ -122,10 +124,18 @@ class DeviceLog:
         values = {"device_id": device_id, "since": since_wall_ms}
         return int(self._database.rows(_SERVED, values)[0][0])
 
-    def add_stray(self, device_id: str, work_id: str, body: bytes, wall_ms: int) -> None:
-        """Keep an answer to a job or deployment that is not in this journal."""
+    def add_stray(self, device_id: str, work_id: str, body: bytes, wall_ms: int) -> bool:
+        """Keep an answer to a job or deployment that is not in this journal.
+
+        Returns:
+            False if `STRAYS_CAP` of that device are here already: this one is not kept.
+        """
         row = {"device_id": device_id, "work_id": work_id, "body": body, "wall_ms": wall_ms}
-        self._database.change(_ADD_STRAY, row)
+        with self._database.transaction():
+            kept = int(self._database.rows(_STRAYS_OF, {"device_id": device_id})[0][0])
+            if kept < STRAYS_CAP:
+                self._database.change(_ADD_STRAY, row)
+        return kept < STRAYS_CAP
 
     def strays(self) -> list[tuple[str, str, bytes]]:
         """(device, work id, encoded answer) of every stray answer, oldest first."""

@@ -17,7 +17,11 @@ class HostDeployments(HostPart):
     """What a `FleetHost` does about releases."""
 
     def next_release_counter(self, slot: str = "main") -> int:
-        """Reserve the counter of the next forward release for a slot."""
+        """Reserve the counter of the next forward release for a slot.
+
+        It is above what was reserved here before, and above what devices report, as far as that can
+        be believed: a journal that is new or was restored must not fall behind them.
+        """
         with self._changed:
             states = [view.state for view in self._desks.roster.views() if view.state]
             reported = [state.slots[slot].counter for state in states if slot in state.slots]

@@ -23,7 +23,7 @@ from edgenas.fleet.job_reading import (
     outcome_of,
     told,
 )
-from edgenas.fleet.jobs import JobOutcome, blobs_of, patience_s
+from edgenas.fleet.jobs import ANSWERS_CAP, JobOutcome, blobs_of, patience_s
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
 from edgenas.fleet.roster import Roster
@@ -207,6 +207,10 @@ class JobDesk:
             return self._together.known[job_id]
         return {(earlier.attempt, earlier.rev) for earlier in self._log.answers(job_id)}
 
+    def _is_late_truth(self, job_id: str, key: tuple[int, int]) -> bool:
+        known = self._known(job_id)
+        return key not in known and len(known) < ANSWERS_CAP
+
     def hear_answer(self, device_id: str, job_id: str, answer: Answer, body: bytes) -> bool:
         """A device answers: durable, then acknowledged.
 
@@ -229,7 +233,7 @@ class JobDesk:
         key = (answer.attempt, answer.rev)
         if job is not None:
             self._finish(job, answer, body)
-        elif isinstance(asked, JobRow) and key not in self._known(job_id):
+        elif isinstance(asked, JobRow) and self._is_late_truth(job_id, key):
             self._record(job_id, answer, body, self._wall_since_ms(asked))
             self._lost.pop(job_id, None)
         self._post.ack(device_id, job_id, *key)

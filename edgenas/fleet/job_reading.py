@@ -7,6 +7,7 @@ from edgenas.fleet.errors import FleetError
 from edgenas.fleet.job_log import AnswerRow, Artifact, JobRow
 from edgenas.fleet.jobs import JobOutcome
 from firmware_bridge.wire.codec import decode
+from firmware_bridge.wire.errors import WireError
 from firmware_bridge.wire.messages import JobFailed, MeasureJob, Measurement
 from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES, BlobRef
 
@@ -34,8 +35,16 @@ def outcome_of(
 
 
 def told(row: JobRow, answer: AnswerRow) -> JobOutcome:
-    """How a job ended, by what the journal holds."""
-    request, said = decoded_job(row.request), decoded_answer(answer.body)
+    """How a job ended, by what the journal holds.
+
+    An answer that was kept when less was refused, and cannot be read any more, is a failure.
+    """
+    request = decoded_job(row.request)
+    try:
+        said = decoded_answer(answer.body)
+    except WireError as error:
+        detail = f"expected an answer in the journal, got one that cannot be read: {error}"
+        said = JobFailed(attempt=0, rev=0, code="INTERNAL", detail=detail, retryable=True)
     return outcome_of(row.device_id, row.job_id, request, said, answer.host_wall_ms)
 
 

@@ -13,6 +13,8 @@ from firmware_bridge.wire.levels import LEVELS
 from firmware_bridge.wire.messages import Golden, JobFailed, MeasureJob, Measurement, Quiet
 from firmware_bridge.wire.values import MIB, BlobRef
 
+ANSWERS_CAP = 32  # to one job; the host's own and the device's are two
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureSpec:

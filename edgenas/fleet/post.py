@@ -3,11 +3,13 @@
 Leaves when to send, and whether, to the desks.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from firmware_bridge.wire.codec import encode
+from firmware_bridge.wire.errors import QueueFullError
 from firmware_bridge.wire.link import Link
 from firmware_bridge.wire.messages import (
     Ack,
@@ -25,6 +27,8 @@ _ACK_EXPIRY_S = 3600
 _BLOB_EXPIRY_S = 30
 _RESYNC_EXPIRY_S = 60
 
+_log = logging.getLogger(__name__)
+
 
 class Post:
     """The outgoing side of one fleet; every method returns without waiting."""
@@ -39,7 +43,8 @@ class Post:
         """Keep back what is sent inside, until the end; drop it all on an exception.
 
         Put around a transaction, it lets nothing out that is not durable. Used under the host's
-        lock, like everything that decides; blobs are not held.
+        lock, like everything that decides; blobs are not held. What the link has no room for is
+        left out: it is durable, and asked for or sent again when its device is heard of next.
         """
         outer, self._held = self._held, [] if self._held is None else self._held
         try:
@@ -48,7 +53,7 @@ class Post:
             ready, self._held = self._held, outer
         if outer is None:
             for send in ready or ():
-                send()
+                _send_if_there_is_room(send)
 
     def _send(
         self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None
@@ -103,3 +108,11 @@ class Post:
         """Say that a blob will not come, or not yet."""
         topic = self._topics.refuse(device_id, digest)
         self._link.publish(topic, encode(refusal), expiry_s=_BLOB_EXPIRY_S)
+
+
+def _send_if_there_is_room(send: Callable[[], None]) -> None:
+    """Whoever talks faster than the broker takes the replies must not end the host."""
+    try:
+        send()
+    except QueueFullError as error:
+        _log.warning("not sent: %s", error)

@@ -7,13 +7,16 @@ serves blobs. Leaves every decision to the desks.
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgenas.fleet.allowance import Allowance
 from edgenas.fleet.clock import Clock
 from edgenas.fleet.deploy_desk import DeployDesk
+from edgenas.fleet.device_log import STRAYS_CAP
 from edgenas.fleet.enrolment_desk import EnrolmentDesk
+from edgenas.fleet.errors import FleetJournalError
 from edgenas.fleet.job_desk import JobDesk
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
@@ -38,6 +41,9 @@ from firmware_bridge.wire.topics import Address, Topics
 from firmware_bridge.wire.values import CONTROL_CAP_BYTES, RESULT_CAP_BYTES
 
 _log = logging.getLogger(__name__)
+
+TOLD_CAP = 1000
+WHY_CAP = 500
 
 _FOR_OTHERS = frozenset({"head", "inventory"})  # retained, for whoever merges or checks them
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -87,6 +93,8 @@ class Reception:
         self._desks = desks
         self._changed = changed
         self.dropped: Counter[str] = Counter()
+        self._told: set[tuple[str, str]] = set()
+        self._crowded: set[str] = set()  # no more stray answers of theirs are kept
 
     def take(self, together: Sequence[Received]) -> None:
         """Read messages and hand them on.
@@ -103,7 +111,8 @@ class Reception:
             if isinstance(request, BlobRequest):
                 self._decide(run)
                 run = []
-                self._serve(sound.address.device, request)
+                with self._apart(sound.address):
+                    self._serve(sound.address.device, request)
             else:
                 run.append(sound)
         self._decide(run)
@@ -119,8 +128,37 @@ class Reception:
                 self._desks.jobs.together(answered),
             ):
                 for sound in run:
-                    self._hand_on(sound.address, sound.envelope, sound.received)
+                    with self._apart(sound.address):
+                        self._hand_on(sound.address, sound.envelope, sound.received)
             self._changed.notify_all()
+
+    @contextmanager
+    def _apart(self, address: Address) -> Iterator[None]:
+        """Whatever goes wrong with one message, all others are taken in all the same.
+
+        What a desk made durable for it before that stays, as does what the desk remembers. A
+        journal that takes no change is no message's fault: nothing could be acknowledged any more.
+        """
+        try:
+            yield
+        except FleetJournalError:
+            raise
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            self._drop(address, why)
+            _log.debug("device %s", address.device, exc_info=True)
+            self._tell(address, why)
+
+    def _tell(self, address: Address, why: str) -> None:
+        """Write down that a message broke something: once for a device and what it was about."""
+        told = (address.device, address.family)
+        if told in self._told or len(self._told) >= TOLD_CAP:
+            return
+        self._told.add(told)
+        detail = {"about": address.family, "why": why[:WHY_CAP]}
+        at_ms = self._desks.clock.wall_ms()
+        audit = self._desks.journal.audit
+        audit.add("message.dropped", address.device, at_ms, detail, by_itself=True)
 
     def _sound(self, received: Received) -> _Sound | None:
         """A message with its parts, None if there is nothing to do about it."""
@@ -238,5 +276,16 @@ class Reception:
             jobs.hear_answer(device_id, work_id, result, body)
             return
         # Nobody here asked: keep it, and say so, or the device would send it for ever.
-        self._desks.journal.devices.add_stray(device_id, work_id, body, self._desks.clock.wall_ms())
+        self._keep_stray(device_id, work_id, body)
         self._desks.post.ack(device_id, work_id, result.attempt, result.rev)
+
+    def _keep_stray(self, device_id: str, work_id: str, body: bytes) -> None:
+        log, at_ms = self._desks.journal.devices, self._desks.clock.wall_ms()
+        if device_id in self._crowded or log.add_stray(device_id, work_id, body, at_ms):
+            return
+        self._crowded.add(device_id)
+        _log.warning(
+            "device %s: expected at most %d answers that nobody here asked for, got more; "
+            "they are acknowledged, and not kept",
+            *(device_id, STRAYS_CAP),
+        )

@@ -15,13 +15,17 @@ from edgenas.fleet.device_log import Fingerprint, Sighting
 from edgenas.fleet.device_view import WHAT_TO_DO, DeviceView, told_apart
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.presence import Change, Face, Phase, Presence, due_s, hear, wait
+from edgenas.fleet.rations import Ration
 from edgenas.fleet.timers import HostTimers
 from firmware_bridge.wire.codec import decode, encode
+from firmware_bridge.wire.errors import WireError
 from firmware_bridge.wire.messages import Facts, State
 from firmware_bridge.wire.values import CONTROL_CAP_BYTES
 
 _log = logging.getLogger(__name__)
 SETTLED, FORGOTTEN = "settled", "forgotten"
+FACTS_A_DAY = 100  # at most 16 KiB each
+SIGHTINGS_A_DAY = 5_000  # under half a KiB each; a network that fails every minute makes 2,880
 _NOTED = (Change.BIRTH, Change.GONE, Change.QUARANTINED)
 
 
@@ -37,6 +41,8 @@ class Roster:
         self._doubted: set[str] = set()  # whose silence will change something
         self._states: dict[str, State] = {}
         self._facts: dict[str, Facts] = {}
+        self._facts_ration = Ration("changes of its facts", FACTS_A_DAY, clock)
+        self._sightings_ration = Ration("comings and goings", SIGHTINGS_A_DAY, clock)
         self._restore()
 
     def _restore(self) -> None:
@@ -48,7 +54,11 @@ class Roster:
             before = self._known(sighting.device_id)
             self._put(sighting.device_id, _remembered(before, sighting))
         for device_id, body in self._journal.devices.latest_facts().items():
-            message = decode(body, CONTROL_CAP_BYTES).message
+            try:
+                message = decode(body, CONTROL_CAP_BYTES).message
+            except WireError as error:  # kept when less was refused; the device will say it again
+                _log.warning("device %s: facts in the journal not taken: %s", device_id, error)
+                continue
             if isinstance(message, Facts):
                 self._facts[device_id] = message
 
@@ -95,14 +105,19 @@ class Roster:
         return change
 
     def hear_facts(self, device_id: str, facts: Facts) -> None:
-        """Take facts in; durable before it returns if they are new."""
+        """Take facts in; durable before it returns if they are new.
+
+        Those of a device that changes them all the time count, but are not kept: the broker keeps
+        the newest, which a host that starts again hears first.
+        """
         before = self._facts.get(device_id)
         if before == facts:
             return
-        text = json.dumps(dict(facts.fingerprint), sort_keys=True, separators=(",", ":"))
-        fingerprint = Fingerprint(hashlib.sha256(text.encode()).hexdigest(), text)
-        at_ms = self._clock.wall_ms()
-        self._journal.devices.add_facts(device_id, encode(facts), at_ms, fingerprint)
+        if self._facts_ration.take(device_id):
+            text = json.dumps(dict(facts.fingerprint), sort_keys=True, separators=(",", ":"))
+            fingerprint = Fingerprint(hashlib.sha256(text.encode()).hexdigest(), text)
+            at_ms = self._clock.wall_ms()
+            self._journal.devices.add_facts(device_id, encode(facts), at_ms, fingerprint)
         self._facts[device_id] = facts
         changed = [] if before is None else _changed(before.fingerprint, facts.fingerprint)
         if changed:
@@ -152,6 +167,8 @@ class Roster:
             _log.error("several boards use the id %s: %s; %s", device_id, boards, WHAT_TO_DO)
         else:
             _log.info("device %s: %s", device_id, change.value)
+        if change is not Change.QUARANTINED and not self._sightings_ration.take(device_id):
+            return
         seen: list[tuple[str, str | None]] = [(after.install_id or "", after.boot_id)]
         if change is Change.QUARANTINED:
             seen = [(face.install_id, face.boot_id) for face in after.twins]
