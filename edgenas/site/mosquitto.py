@@ -13,6 +13,9 @@ from pathlib import Path
 HOST, VIEWER = "host", "viewer"
 CLERK = "host_clerk"  # no device id has an underscore
 MAX_PACKET_BYTES = 262_144
+# For each client that is away or slow. What a host leaves under way with a thousand devices, two
+# results of 64 KiB each, comes back to it in full.
+QUEUED_BYTES = 128 * 1024 * 1024
 
 # %u is the name in the certificate; %c would be what the client calls itself.
 _RULES = f"""\
@@ -65,8 +68,11 @@ class Place:
 def configuration(place: Place) -> str:
     """The text of `mosquitto.conf`.
 
-    Without `max_queued_messages 0` messages are dropped that were acknowledged; without
-    `set_tcp_nodelay` every chunk of a model waits for a delayed acknowledgement.
+    Without `max_queued_messages 0` a thousand messages are queued and the others dropped that were
+    acknowledged; with `max_queued_bytes` that begins where one device would fill the memory of the
+    broker, and loses nothing: a device sends a result again until the host itself has it, and the
+    rest is retained. Without `set_tcp_nodelay` every chunk of a model waits for a delayed
+    acknowledgement.
     """
     folder = place.folder
     lines = (
@@ -87,6 +93,7 @@ def configuration(place: Place) -> str:
         f"acl_file {folder / 'acl'}",
         f"max_packet_size {MAX_PACKET_BYTES}",
         "max_queued_messages 0",
+        f"max_queued_bytes {QUEUED_BYTES}",
         "set_tcp_nodelay true",
         "persistence true",
         f"persistence_location {folder / 'data'}/",
