@@ -54,5 +54,6 @@ def test_a_device_fills_the_queue_of_an_absent_host_up_to_its_bound(tmp_path: Pa
         host.link.close()
     finally:
         site.stop()
+    assert "being dropped for client host" in site.log.read_text()
     assert came == [TOPICS.result("board-1", f"{number:032x}") for number in range(len(came))]
     assert BOUND_BYTES // RESULT_BYTES <= len(came) <= BOUND_BYTES // RESULT_BYTES + 1
