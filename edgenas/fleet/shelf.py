@@ -4,10 +4,12 @@ Leaves to `serving` who may have which blob, and to `firmware_bridge.wire.blobs`
 request names.
 """
 
+import fcntl
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +28,7 @@ class BlobShelf:
     """A directory in which the file name is the sha256 of the bytes.
 
     Files are copied in, not referred to, so that a blob cannot change after it was named. Safe to
-    use from several threads.
+    use from several threads and processes: what is being written is locked by whoever writes it.
     """
 
     def __init__(self, directory: Path, *, chunk_bytes: int = CHUNK_BYTES) -> None:
@@ -45,7 +47,7 @@ class BlobShelf:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             for leftover in directory.glob(".add-*"):
-                leftover.unlink(missing_ok=True)
+                _drop_if_abandoned(leftover)
         except OSError as error:
             raise ShelfError(
                 f"expected a writable directory for blobs, got {error}; choose another one"
@@ -129,17 +131,36 @@ class BlobShelf:
         return self._directory / check_sha256(digest)
 
     def _keep(self, pieces: Iterator[bytes], source: str) -> BlobRef:
-        descriptor, name = tempfile.mkstemp(prefix=".add-", dir=self._directory)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as target:
-                digest, size = _copy(pieces, target, source)
+        with _temporary(self._directory) as (target, temporary):
+            digest, size = _copy(pieces, target, source)
             temporary.chmod(0o444)
             os.replace(temporary, self._path(digest))
-        finally:
-            temporary.unlink(missing_ok=True)
         _sync_directory(self._directory)
         return BlobRef(digest, size, self.chunk_bytes)
+
+
+@contextmanager
+def _temporary(directory: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A file to write to and to move away, locked for as long as this lasts."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=".add-", dir=directory)
+        path = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as target:
+                fcntl.flock(target, fcntl.LOCK_EX)
+                if not path.exists():
+                    continue  # taken for a leftover before the lock was there
+                yield target, path
+                return
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _drop_if_abandoned(leftover: Path) -> None:
+    """Delete what nobody writes any more: the lock ends with its process, however that ends."""
+    with suppress(FileNotFoundError, BlockingIOError, PermissionError), leftover.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        leftover.unlink()
 
 
 def _copy(pieces: Iterator[bytes], target: BinaryIO, source: str) -> tuple[str, int]:

@@ -1,6 +1,10 @@
 """The shelf: names by content, atomic, bounded, and transfers that have to wait their turn."""
 
+import fcntl
 import hashlib
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,8 @@ from edgenas.fleet.serving import MAX_TRANSFERS, BlobDesk
 from edgenas.fleet.shelf import BlobShelf
 from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.messages import BlobRefused, BlobRequest
-from firmware_bridge.wire.values import BLOB_CAP_BYTES
+from firmware_bridge.wire.values import BLOB_CAP_BYTES, BlobRef
+from tests.edgenas.fleet.conftest import WAIT_S, eventually
 
 
 class RecordingPost(Post):
@@ -49,6 +54,59 @@ def test_an_interrupted_copy_leaves_nothing_that_counts(tmp_path: Path) -> None:
     shelf = BlobShelf(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [hashlib.sha256(b"whole").hexdigest()]
     assert shelf.size_of(hashlib.sha256(b"half").hexdigest()) is None
+
+
+def test_a_shelf_that_is_opened_meanwhile_leaves_what_is_being_copied(tmp_path: Path) -> None:
+    """Another process on the folder: locks are of the open file, so a second shelf here is one."""
+    source, folder = tmp_path / "model.tflite", tmp_path / "shelf"
+    os.mkfifo(source)
+    shelf, added = BlobShelf(folder), list[BlobRef]()
+    writer = threading.Thread(target=lambda: added.append(shelf._keep(_read(source), "fifo")))
+    writer.start()
+    with source.open("wb") as end:
+        end.write(b"first half, ")
+        end.flush()
+        eventually(lambda: bool(list(folder.glob(".add-*"))))
+        eventually(lambda: _is_locked(next(folder.glob(".add-*"))))
+        BlobShelf(folder)
+        assert len(list(folder.glob(".add-*"))) == 1
+        end.write(b"second half")
+    writer.join(WAIT_S)
+    whole = b"first half, second half"
+    assert [ref.sha256 for ref in added] == [hashlib.sha256(whole).hexdigest()]
+    assert shelf.read(added[0].sha256, 0, 100) == whole
+    assert [path.name for path in folder.iterdir()] == [added[0].sha256]
+
+
+def test_shelves_that_come_and_go_lose_no_copy(tmp_path: Path) -> None:
+    shelf, over = BlobShelf(tmp_path), threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            BlobShelf(tmp_path)
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        refs = [shelf.add_bytes(b"%d" % number) for number in range(300)]
+    finally:
+        over.set()
+        other.join(WAIT_S)
+    assert {path.name for path in tmp_path.iterdir()} == {ref.sha256 for ref in refs}
+
+
+def _read(source: Path) -> Iterator[bytes]:
+    with source.open("rb") as stream:
+        yield from iter(lambda: stream.read(4), b"")
+
+
+def _is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def test_what_does_not_belong_on_a_shelf_is_refused(tmp_path: Path) -> None:
