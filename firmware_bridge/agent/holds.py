@@ -113,6 +113,7 @@ def _read(version: Version, now_s: float, now_wall_s: float) -> _Lock | str:
         max_s = min(float(fields["max_s"]), LONGEST_S)
         age_s = max(now_wall_s - modified_ns / 1e9, 0.0)
         holder, reason = str(fields["holder"])[:_TEXT_CAP], str(fields["reason"])[:_TEXT_CAP]
+        (holder + reason).encode()  # a lone surrogate could not be told to the host
     except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError) as error:
         return f"ignored lock {path}: {error!r}; expected holder, reason and max_s"
     if max_s != max_s:

@@ -102,10 +102,11 @@ def test_what_is_no_lock_is_ignored_and_told(tmp_path: Path, reader: HoldReader)
     lock(tmp_path, "nan", '{"holder": "x", "reason": "y", "max_s": NaN}')
     lock(tmp_path, "words", '{"holder": "x", "reason": "y", "max_s": "long"}')
     lock(tmp_path, "deep", "[" * 4000)
+    lock(tmp_path, "torn", '{"holder": "x\\ud800", "reason": "y", "max_s": 60}')
     lock(tmp_path, "far", '{"holder": "x", "reason": "y", "max_s": 1%s}' % ("0" * 400))
     lock(tmp_path, "minus", '{"holder": "x", "reason": "y", "max_s": -1%s}' % ("0" * 400))
     (tmp_path / "dir.json").mkdir()
     found = reader.look()
     assert found.holds == ()
-    assert len(found.ignored) == 9
+    assert len(found.ignored) == 10
     assert all("expected holder, reason and max_s" in text for text in found.ignored)
