@@ -35,7 +35,7 @@ from firmware_bridge.enroll_settings import (
 )
 from firmware_bridge.enroll_token import STATE_DIR, settings_by_token
 from firmware_bridge.store.durable import replace_file
-from firmware_bridge.wire.broker_url import parse_broker_url
+from firmware_bridge.wire.broker_url import check_encrypted, parse_broker_url
 from firmware_bridge.wire.errors import BridgeError, InvalidValueError, StoreError
 from firmware_bridge.wire.signing import load_verify_key
 from firmware_bridge.wire.tls import TlsFiles
@@ -255,10 +255,8 @@ def _check_as_the_daemon_would(settings: Mapping[str, str]) -> None:
 
 def _check_tls(arguments: argparse.Namespace) -> None:
     files = TlsFiles(arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
-    if files != TlsFiles() and not parse_broker_url(arguments.broker).tls:
-        raise InvalidValueError(
-            "--broker", "mqtts:// with TLS files", arguments.broker.split(":")[0]
-        )
+    if files != TlsFiles():
+        check_encrypted(parse_broker_url(arguments.broker))
     files.context()
 
 

@@ -69,13 +69,14 @@ def fleet_host(
 
     Raises:
         BrokerUnreachableError: nobody answers at `url`.
+        InvalidValueError: `url` is no broker's, or one without TLS beside `tls`; nothing is made.
         SiteError: `tls` is no such folder.
     """
     access = None if tls is None else SiteAccess(tls)
+    link = MqttLink(url, f"host-{fleet}", tls=None if access is None else access.host())
     run.path.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(contextlib.closing(FleetJournal(database or run.fleet)))
-        link = MqttLink(url, f"host-{fleet}", tls=None if access is None else access.host())
         desk = None
         if access is not None and access.site is not None:
             desk = EnrolmentDesk(journal, access.site)

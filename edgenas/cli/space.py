@@ -147,7 +147,8 @@ def _meter(args: argparse.Namespace) -> Iterator[BlockMeter]:
             f"space evolve: expected one --device and a --broker, got {args.device} and "
             f"{args.broker}; evolve a space for each device into a folder of its own"
         )
-    with fleet_host(RunDir(args.out), args.broker, args.fleet, args.database) as host:
+    folder = RunDir(args.out)
+    with fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host:
         profiles = known_profiles(*args.profile_dirs)
         (setup,) = chosen_setups(args.device, host, args.wait, profiles)
         yield FleetMeter(host, setup, args.level)

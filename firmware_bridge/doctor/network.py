@@ -14,7 +14,7 @@ from contextlib import closing
 
 from firmware_bridge.doctor.clock import SYNCHRONISE, say
 from firmware_bridge.doctor.finding import Finding, flaw, ok
-from firmware_bridge.wire.broker_url import BrokerAddress, parse_broker_url
+from firmware_bridge.wire.broker_url import BrokerAddress, check_encrypted, parse_broker_url
 from firmware_bridge.wire.errors import InvalidValueError
 
 TIMEOUT_S = 5.0
@@ -37,6 +37,8 @@ def check_way(
     """
     try:
         address = parse_broker_url(url)
+        if context is not None:
+            check_encrypted(address)
     except InvalidValueError as error:
         yield flaw("broker", "broker-address", str(error), "correct --broker (EDGENAS_BROKER)")
         return

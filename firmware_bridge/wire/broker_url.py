@@ -65,6 +65,17 @@ def parse_broker_url(url: str) -> BrokerAddress:
     )
 
 
+def check_encrypted(address: BrokerAddress) -> None:
+    """Refuse plain text where certificates were named: they would be passed over in silence.
+
+    Raises:
+        InvalidValueError: The address is not one of TLS.
+    """
+    if not address.tls:
+        expected = "mqtts:// where certificates are named; leave them out for a broker without TLS"
+        raise InvalidValueError("broker URL", expected, str(address))
+
+
 def _not_a_broker(url: str) -> InvalidValueError:
     shown = _CREDENTIALS.sub("//***@", str(url))
     return InvalidValueError("broker URL", "mqtt://host:port or mqtts://host:port", shown)

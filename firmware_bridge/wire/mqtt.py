@@ -29,7 +29,7 @@ from paho.mqtt.properties import Properties
 
 from firmware_bridge.wire import broker_errors
 from firmware_bridge.wire.backoff import Backoff
-from firmware_bridge.wire.broker_url import BrokerAddress, parse_broker_url
+from firmware_bridge.wire.broker_url import BrokerAddress, check_encrypted, parse_broker_url
 from firmware_bridge.wire.link import Connected, Received
 from firmware_bridge.wire.outgoing import Outgoing
 from firmware_bridge.wire.reconnecting import Connection, ReconnectingLink, drain
@@ -59,14 +59,14 @@ class MqttLink(ReconnectingLink):
         client_id: Names the session; no two clients may share it.
         session_expiry_s: Seconds for which the broker queues for an absent client.
         keepalive_s: Longest silence before either side gives the other up, seconds.
-        tls: TLS settings; None takes the system's. Used with ``mqtts://`` only.
+        tls: TLS settings, for ``mqtts://`` only; None takes the system's there.
         backoff: Delays between attempts; None takes full jitter from 1 s up to 120 s.
 
     Attributes:
         refused: Topics for which the broker refused a message of QoS 1, the newest last.
 
     Raises:
-        InvalidValueError: The URL is malformed.
+        InvalidValueError: The URL is malformed, or one without TLS though there are settings.
     """
 
     def __init__(
@@ -80,6 +80,8 @@ class MqttLink(ReconnectingLink):
         backoff: Backoff | None = None,
     ) -> None:
         self.address = parse_broker_url(url)
+        if tls is not None:
+            check_encrypted(self.address)
         super().__init__(str(self.address), client_id, backoff or Backoff(random.Random()))
         self.session_expiry_s = session_expiry_s
         self.keepalive_s = keepalive_s

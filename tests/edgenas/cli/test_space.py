@@ -6,6 +6,8 @@ import pytest
 
 from edgenas.campaign.rundir import RunDir
 from edgenas.campaign.training import open_run
+from edgenas.site.authority import now_utc
+from edgenas.site.folder import SiteFolder, SiteSettings
 from edgenas.space import PRESETS
 from edgenas.space.space_file import read_space_file
 from tests.edgenas.cli.conftest import Calls
@@ -53,5 +55,9 @@ def test_what_cannot_be_evolved_is_said_before_anything_is_done(
     assert "expected rows >= 1, got 0" in edgenas.error(*words, "--rows", "0")
     assert "expected steps > 0, got 0" in edgenas.error(*words, "--steps", "0")
     assert "edgenas train" in edgenas.error("space", "evolve", tmp_path / "none", "--out", out)
+    site = SiteFolder(tmp_path / "site")
+    site.prepare(SiteSettings(("127.0.0.1",), user="root"), now_utc())
+    plain = ("--device", "pi4", "--broker", "mqtt://127.0.0.1:1", "--tls", site.path)
+    assert "expected mqtts:// where certificates" in edgenas.error(*words, *plain)
     assert not out.exists()
     assert "invalid" in edgenas.usage(*words, "--latency-ms", "fast")

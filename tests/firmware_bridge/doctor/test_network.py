@@ -1,6 +1,7 @@
 """Doctor tells a wrong clock from a wrong certificate, and names the step that fails."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -118,6 +119,12 @@ def test_an_address_that_is_no_broker_is_refused_without_trying(url: str) -> Non
     (found,) = check_way(url)
     assert found.code == "broker-address"
     assert "mqtt://host:port" in found.cause
+
+
+def test_certificates_and_an_address_without_tls_do_not_fit() -> None:
+    (found,) = check_way("mqtt://127.0.0.1:1", ssl.create_default_context())
+    assert found.code == "broker-address"
+    assert "expected mqtts://" in found.cause
 
 
 def test_credentials_are_not_printed() -> None:
