@@ -8,6 +8,7 @@
 #     EDGENAS_METHOD    deb or wheel (default: deb where dpkg is)
 #     EDGENAS_BROKER    with it, the board is enrolled as well; so are
 #     EDGENAS_FLEET, EDGENAS_ID, EDGENAS_PROFILE, EDGENAS_VERIFY_KEY, EDGENAS_TLS_CA, EDGENAS_TLS_CERT, EDGENAS_TLS_KEY
+#                       (EDGENAS_VERIFY_KEY: one file, or several divided by colons)
 #     EDGENAS_OS_RELEASE, EDGENAS_MACHINE, EDGENAS_PREFIX   stand in for the board's own, to try things out
 #
 # All of it is inside functions, and main is called on the last line, in braces: a script that was cut off on its way does nothing.
@@ -137,7 +138,11 @@ enroll() {
     [ -z "${EDGENAS_FLEET:-}" ] || set -- "$@" --fleet "$EDGENAS_FLEET"
     [ -z "${EDGENAS_ID:-}" ] || set -- "$@" --id "$EDGENAS_ID"
     [ -z "${EDGENAS_PROFILE:-}" ] || set -- "$@" --profile "$EDGENAS_PROFILE"
-    [ -z "${EDGENAS_VERIFY_KEY:-}" ] || set -- "$@" --verify-key "$EDGENAS_VERIFY_KEY"
+    keys=${EDGENAS_VERIFY_KEY:-}
+    while [ -n "$keys" ]; do
+        set -- "$@" --verify-key "${keys%%:*}"
+        case "$keys" in *:*) keys=${keys#*:} ;; *) keys= ;; esac
+    done
     [ -z "${EDGENAS_TLS_CA:-}" ] || set -- "$@" --tls-ca "$EDGENAS_TLS_CA"
     [ -z "${EDGENAS_TLS_CERT:-}" ] || set -- "$@" --tls-cert "$EDGENAS_TLS_CERT"
     [ -z "${EDGENAS_TLS_KEY:-}" ] || set -- "$@" --tls-key "$EDGENAS_TLS_KEY"

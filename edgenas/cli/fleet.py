@@ -178,7 +178,7 @@ def _add_ending(verbs: Subparsers) -> None:
     forget.add_argument("device", metavar="ID")
     forget.add_argument(
         "--broker", metavar="URL",
-        help="also clear what it has left there, as the host: end a search or a rollout before",
+        help="also clear what it has left there; a host that works meanwhile is not disturbed",
     )  # fmt: skip
     forget.add_argument("--fleet", default="edgenas", help="name of the fleet (default: edgenas)")
     forget.set_defaults(run=fleet_devices.run_forget)

@@ -155,15 +155,18 @@ def run_forget(args: argparse.Namespace) -> int:
     from edgenas.fleet.forgetting import clear_topics, forget
     from edgenas.fleet.journal import FleetJournal
 
-    with contextlib.closing(FleetJournal(place(args))) as journal:
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(contextlib.closing(FleetJournal(place(args))))
         _known_view(args.device, known_views(journal))
+        link = None
+        if args.broker is not None:  # first: forgotten, it could not be cleared by a second try
+            from edgenas.campaign.fleet_session import clearing_link
+
+            link = stack.enter_context(clearing_link(args.broker, args.tls))
         wishes = journal.deployments.wishes_of(args.device)
         forget(journal, args.device, time.time_ns() // 1_000_000)
-    if args.broker is not None:
-        from edgenas.campaign.fleet_session import clearing_link
-
-        slots = sorted({"main", *(wish.slot for wish in wishes)})
-        with clearing_link(args.broker, args.tls) as link:
+        if link is not None:
+            slots = sorted({"main", *(wish.slot for wish in wishes)})
             clear_topics(link, args.fleet, args.device, slots)
     print(f"{args.device} is forgotten")
     return 0

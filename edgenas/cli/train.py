@@ -79,5 +79,6 @@ def _tell_ends(folder: RunDir, checkpoint: Checkpoint, data: ImageData, progress
             f"{name} subnet: {100 * found.accuracy:.2f} % of the search split by its INT8 "
             f"bytes, {found.exported.size_bytes / 1024:.0f} KiB, {found.macs / 1e6:.2f} MMAC"
         )
-    key, _ = ensure_keys(folder.keys).verify  # now, for devices are started before `ship`
-    progress.note(f"devices take releases of this run if started with --verify-key {key}")
+    keys = ensure_keys(folder.keys).verify  # now, for devices are started before `ship`
+    given = " ".join(f"--verify-key {key}" for key in keys)
+    progress.note(f"devices take releases of this run if started with {given}")

@@ -102,7 +102,7 @@ def _check_verify_key(path: Path) -> Finding | None:
             load_verify_key(path)
         path.read_bytes()
     except (BridgeError, OSError) as error:
-        advice = "copy the host's public key (signing.pub) there, readable for the daemon's user"
+        advice = "copy the host's public keys (signing.pub, spare.pub) there, readable for its user"
         return flaw("keys", "key-unreadable", str(error), advice)
     return _exposed(path, OTHERS_WRITE, "only its owner may change it", f"chmod go-w {path}")
 

@@ -129,6 +129,20 @@ def test_the_system_is_named_out_of_os_release_without_running_it(tmp_path: Path
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("keys", [(), ("a b.pub",), ("signing.pub", "spare.pub")])
+def test_every_key_that_is_named_is_handed_on(keys: tuple[str, ...]) -> None:
+    functions = SCRIPT.read_text().rpartition("{ main")[0]
+    told = {"PATH": os.environ["PATH"], "EDGENAS_BROKER": "mqtt://b"}
+    told["EDGENAS_VERIFY_KEY"] = ":".join(keys)
+    functions = functions.replace('"$program" enroll', "printf '%s|'")
+    words = ["sh", "-c", f"{functions}\nenroll edgenas-device"]
+    said = subprocess.run(words, env=told, capture_output=True, text=True, check=True).stdout
+    wanted = ["--broker", "mqtt://b"]
+    for key in keys:
+        wanted += ["--verify-key", key]
+    assert said.split("|")[:-1] == wanted
+
+
 def test_help_is_the_text_at_its_head() -> None:
     said = run("--help", good=True).stdout
     assert "EDGENAS_BROKER" in said

@@ -177,6 +177,13 @@ def test_revoked_then_forgotten_then_seen_again(office: Office) -> None:
     assert main(["audit", "verify", "--database", str(office.database)]) == 0
 
 
+def test_where_the_broker_cannot_be_asked_nothing_is_forgotten(office: Office) -> None:
+    office.seen("pi4-1", 1024)
+    plain = ("forget", "pi4-1", "--broker", "mqtt://127.0.0.1:1")
+    assert "expected mqtts:// where certificates" in office(*plain, code=1)
+    assert office.listed() == ["pi4-1"]
+
+
 def test_forgetting_clears_what_the_broker_keeps() -> None:
     broker, topics, heard = MemoryBroker(), Topics("lab"), list[object]()
     device, host, later = (MemoryLink(broker, name) for name in ("pi4-1", "host", "later"))
