@@ -11,6 +11,8 @@ from edgenas.cli.options import Subparsers, add_database
 if TYPE_CHECKING:
     from edgenas.database.address import Where
 
+LAST_POSITION = (1 << 63) - 1  # the greatest number that a database holds
+
 
 def add_parser(commands: Subparsers) -> None:
     """Add the command with its two verbs."""
@@ -66,7 +68,13 @@ def run_show(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from edgenas.fleet.audit_log import reading
+    from edgenas.fleet.errors import FleetError
 
+    if not 0 <= args.after <= LAST_POSITION:
+        raise FleetError(
+            f"--after: expected the number of an entry, 0 to {LAST_POSITION}, got {args.after}; "
+            "`edgenas audit verify` says how many there are"
+        )
     with reading(_where(args)) as log:
         for entry in log.entries(args.after):
             print(json.dumps(asdict(entry) | {"detail": json.loads(entry.detail)}))

@@ -174,10 +174,22 @@ def _terms(args: argparse.Namespace) -> Terms:
 
     serials = [*args.serials]
     if args.serial_file is not None:
-        serials += args.serial_file.read_text("utf-8").splitlines()
+        serials += _serials_in(args.serial_file)
     listed = frozenset(filter(None, (serial.strip() for serial in serials)))
     uses = args.uses if args.uses is not None else max(1, len(listed))
     return Terms(args.fleet, args.profile, Mode(args.mode), uses, args.ttl, listed)
+
+
+def _serials_in(path: Path) -> list[str]:
+    from edgenas.fleet.errors import EnrolmentRefusedError
+
+    try:
+        return path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EnrolmentRefusedError(
+            f"--serials {path}: expected a text file (UTF-8) of serial numbers, one a line, got "
+            f"{error}; save it as that"
+        ) from error
 
 
 def _desk(args: argparse.Namespace, journal: FleetJournal, site: SiteFolder) -> EnrolmentDesk:

@@ -21,7 +21,8 @@ def add_parser(commands: Subparsers) -> None:
         "model against the signed limits, switches atomically and keeps the model it had; anything "
         "wrong leaves it on that one. Devices take releases signed by RUN/keys/signing.pem: start "
         "them with --verify-key RUN/keys/signing.pub and --verify-key RUN/keys/spare.pub. With "
-        "--back, devices return to what they ran before; that was signed together with the release and needs no key.",
+        "--back, devices return to what they ran before; that was signed together with the "
+        "release and needs no key.",
     )
     add_run(parser)
     add_broker(parser, required=True)

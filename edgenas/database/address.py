@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from edgenas.database.errors import DatabaseError
 
 Where = Path | str
 _POSTGRES = ("postgresql", "postgres")
+# What follows the scheme: USER:PASSWORD@, a host or [an IPv6 address], :PORT, and the rest. A
+# password may hold anything but @.
+_PLACE = re.compile(
+    r"(?:[^:/]*(?::[^@]*)?@)?(?:\[[^\[\]/?]+\]|[^\[\]:/?]*)(?::\d{0,5})?(?:[/?].*)?", re.DOTALL
+)
 _PASSWORD = re.compile(r"://([^:@/?]*):.*@|([?&]password=)[^&]*")
 
 
@@ -34,15 +38,21 @@ class Address:
         """Read a path or a URL (`postgresql://USER:PASSWORD@HOST/NAME`, `sqlite:///FILE`).
 
         Raises:
-            DatabaseError: It is a URL of neither.
+            DatabaseError: It is a URL of neither, or of no host and port.
         """
         if isinstance(where, Path) or "://" not in where:
             return cls._of_file(Path(where))
-        scheme = urlsplit(where).scheme
+        scheme, _, place = where.partition("://")
         if scheme == "sqlite":
             return cls._of_file(Path(where.removeprefix("sqlite:///")))
         if scheme in _POSTGRES:
-            return cls(None, "postgresql+psycopg" + where.removeprefix(scheme))
+            address = cls(None, f"postgresql+psycopg://{place}")
+            if _PLACE.fullmatch(place) is None:
+                raise DatabaseError(
+                    f"expected postgresql://USER:PASSWORD@HOST:PORT/NAME, got {address}; write an "
+                    "IPv6 address in [], the port as a number, and @ in a password as %40"
+                )
+            return address
         raise DatabaseError(
             f"expected a file, sqlite:///FILE or postgresql://USER@HOST/NAME, got scheme "
             f"{scheme!r}; name the database in one of these ways"

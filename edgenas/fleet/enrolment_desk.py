@@ -39,6 +39,7 @@ from firmware_bridge.wire.enrolment import SECRET_BYTES, EnrolReply, EnrolReques
 from firmware_bridge.wire.values import check_name, new_id
 
 RETRY_S = 3.0
+USES_CAP = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,11 @@ class Terms:
     def __post_init__(self) -> None:
         check_name(self.fleet, "fleet")
         check_name(self.profile, "profile")
-        if self.uses < 1:
-            raise EnrolmentRefusedError(f"--uses: expected 1 or more, got {self.uses}")
+        if not 1 <= self.uses <= USES_CAP:
+            raise EnrolmentRefusedError(
+                f"--uses: expected 1 to {USES_CAP:,} boards, got {self.uses}; make another "
+                "invitation for more"
+            )
         if not 0 < self.ttl_s <= 90 * 86_400:
             raise EnrolmentRefusedError("--ttl: expected up to 90 days")
         if (self.mode is Mode.PRE_AUTHORISED) != bool(self.serials):

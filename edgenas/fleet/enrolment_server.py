@@ -66,7 +66,7 @@ class EnrolmentServer:
         context = _context(certificate, key)
         try:
             self._server = _Server((bind, port), context, answer)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: no name of a machine
             raise EnrolmentRefusedError(
                 f"expected to listen for enrolment on {bind or 'all addresses'} port {port}, got: "
                 f"{error}; name another --listen"

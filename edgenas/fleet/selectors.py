@@ -10,7 +10,7 @@ A selector is a list of terms, all of which must hold:
 ``profile=pi4,pi5``   a fact is one of these (globs as well, case does not matter)
 ``os!=debian*``       a fact is none of these
 ``memory>=1GiB``      a size is at least this; also ``<=``, ``<``, ``>``
-``!TERM``             TERM does not hold
+``!TERM``             TERM does not hold (``!!TERM``: it does)
 ====================  ==========================================================================
 
 Text may be quoted as for a shell. Facts that a device has not told are unlike everything, and no
@@ -132,9 +132,12 @@ class _Reader:
         return lambda view: all(test(view) for test in tests)
 
     def _term(self, word: str) -> Test:
-        if word.startswith("!") and len(word) > 1:
-            inner = self._term(word[1:])
-            return lambda view: not inner(view)
+        plain = word.lstrip("!") or word[-1:]
+        inner = self._plain(plain)
+        denied = (len(word) - len(plain)) % 2
+        return (lambda view: not inner(view)) if denied else inner
+
+    def _plain(self, word: str) -> Test:
         if word.startswith("tag:"):
             pattern = _named(word, "tag:")
             return lambda v: any(fnmatchcase(tag, pattern) for tag in self.labels.of(v.device_id))

@@ -126,6 +126,25 @@ def test_what_cannot_be_is_said(office: Office) -> None:
     assert main(["fleet", "list"]) == 1
 
 
+def test_a_wrong_word_is_one_line_of_what_was_expected(office: Office, tmp_path: Path) -> None:
+    office.seen("pi4-1", 1024)
+    latin = tmp_path / "serials.txt"
+    latin.write_bytes("Küche-1\n".encode("latin-1"))
+    invite = ("invite", "--fleet", "lab", "--listen", "127.0.0.1:0")
+    said = {
+        "(UTF-8) of serial numbers": (*invite, "--mode", "pre-authorised", "--serials", str(latin)),
+        "--uses: expected 1 to 1,000,000": (*invite, "--uses", str(1 << 64)),
+        "USER:PASSWORD@HOST:PORT/NAME": ("list", "--database", "postgresql://u@h:port/x"),
+        "u@[bad; write an IPv6": ("list", "--database", "postgresql://u@[bad"),
+        "expected a term": ("list", "!" * 1500 + "A/B"),
+    }
+    for expected, words in said.items():
+        (line,) = office(*words, code=1).splitlines()
+        assert line.startswith("error: "), line
+        assert expected in line
+    assert office.listed("!" * 1500 + "pi4-1") == ["pi4-1"]
+
+
 def test_a_folder_that_is_not_there_is_not_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

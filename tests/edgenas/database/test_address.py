@@ -29,6 +29,8 @@ def test_a_file_is_sqlite(where: Path | str, file: Path) -> None:
         ("postgresql://u@h/d?password=secret&x=1", "postgresql://u@h/d?password=***&x=1"),
         ("postgres://h/d", "postgresql://h/d"),
         ("postgresql://u:se/cr%40et@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u:s[e]c@[::1]:5432/d?x=1", "postgresql://u:***@[::1]:5432/d?x=1"),
+        ("postgresql:///d", "postgresql:///d"),
     ],
 )
 def test_a_password_is_never_shown(where: str, shown: str) -> None:
@@ -41,3 +43,13 @@ def test_a_password_is_never_shown(where: str, shown: str) -> None:
 def test_anything_else_is_refused_by_its_scheme() -> None:
     with pytest.raises(DatabaseError, match="got scheme 'mysql'"):
         Address.parse("mysql://h/d")
+
+
+@pytest.mark.parametrize(
+    "where", ["postgresql://u:secret@h:port/x", "postgresql://u@[bad", "postgresql://[::1]x/d"]
+)
+def test_a_host_or_port_that_is_none_is_refused_in_one_line(where: str) -> None:
+    with pytest.raises(DatabaseError, match="expected postgresql://USER:PASSWORD@HOST") as told:
+        Address.parse(where)
+    assert "secret" not in str(told.value)
+    assert "\n" not in str(told.value)

@@ -112,6 +112,9 @@ def test_a_check_from_the_command_line(where: Where, capsys: pytest.CaptureFixtu
     assert "broken at entry 3" in capsys.readouterr().out
     assert main(["audit", "show", "--database", str(where), "--after", "3"]) == 0
     assert '"who": "anna@desk"' in capsys.readouterr().out
+    for wrong in (1 << 64, -1):
+        assert main(["audit", "show", "--database", str(where), "--after", str(wrong)]) == 1
+        assert f"got {wrong}; `edgenas audit verify`" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(POSTGRES is not None, reason="about files")

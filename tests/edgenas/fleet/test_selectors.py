@@ -78,6 +78,8 @@ def picked(text: str, labels: Labels = LABELS) -> list[str]:
         ("measures=no", ["nano-1"]),
         ("group:kiosks", ["pi4-hall", "pi5-lab"]),
         ("group:big", ["pi5-lab"]),
+        ("!!tag:lab", ["pi4-hall", "pi5-lab"]),
+        ("!" * 1501 + "tag:lab", ["pi4-roof", "nano-1", "silent"]),
         ("* !group:kiosks", ["pi4-roof", "nano-1", "silent"]),
     ],
 )
