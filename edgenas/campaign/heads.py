@@ -22,6 +22,7 @@ from edgenas.campaign.training import open_run
 from edgenas.data import Split
 from edgenas.export.features import run_features
 from edgenas.fleet.errors import HeadError
+from edgenas.fleet.head_claims import trained_learner
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.keys import ensure_keys, load_signing_key
 from edgenas.fleet.profiles import released_as
@@ -79,7 +80,7 @@ def base_contribution(
     digest = sha256(model).hexdigest()
     return Contribution(
         model=digest,
-        learner=sha256(f"trained {digest}".encode()).hexdigest()[:32],
+        learner=trained_learner(digest),
         round=BASE_ROUND,
         dimension=features.shape[1],
         classes=sums_of(features, split.labels, classes),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ from edgenas.cli.options import Subparsers, add_broker, add_run, seconds
 
 if TYPE_CHECKING:
     from edgenas.campaign.rundir import RunDir
-    from edgenas.fleet.heads import Collected
+    from edgenas.fleet.head_claims import Collected
     from firmware_bridge.wire.heads import MergedHead
 
 
@@ -21,7 +23,8 @@ def add_verbs(verbs: Subparsers) -> None:
         help="add up the classes that devices have learnt, and ship them to all",
         description="Collects the sums that `edgenas-device learn --hand-out` publishes or "
         "--export writes, keeps the latest of every device in RUN/heads, and adds them: exactly, "
-        "so that neither order nor repetition nor the split over devices changes a bit.",
+        "so that neither order nor repetition nor the split over devices changes a bit. What does "
+        "not fit is left out with a word; the rest is merged.",
         epilog="Devices keep what they learnt after handing out; it counts beside the merged head.",
     )
     add_run(parser)
@@ -40,8 +43,8 @@ def add_verbs(verbs: Subparsers) -> None:
         help="add the classes that the model was trained on, from RUN's training images",
     )  # fmt: skip
     parser.add_argument(
-        "--leave-out", action="append", default=[], metavar="LEARNER",
-        help="without this learner, as `edgenas-device learn --status` names it; repeatable",
+        "--leave-out", action="append", default=[], metavar="DEVICE|LEARNER",
+        help="without what this device sent, or this learner; repeatable",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the merged head there too")
     parser.add_argument(
@@ -73,7 +76,8 @@ def run(args: argparse.Namespace) -> int:
 def _merged(args: argparse.Namespace, folder: RunDir) -> MergedHead:
     from edgenas.campaign.heads import trained_classes
     from edgenas.fleet.errors import HeadError
-    from edgenas.fleet.heads import collect, keep, read_files
+    from edgenas.fleet.head_claims import left_in
+    from edgenas.fleet.heads import collect, keep, read_files, read_kept
     from edgenas.site.access import SiteAccess
     from firmware_bridge.wire.heads import merge
 
@@ -83,24 +87,26 @@ def _merged(args: argparse.Namespace, folder: RunDir) -> MergedHead:
         collected += collect(args.broker, args.fleet, args.listen, context)
     for each in collected:
         known = each.contribution
-        print(f"{each.source}: learner {known.learner}, round {known.round}")
+        examples = sum(sums.count for sums in known.classes.values())
+        told = f"learner {known.learner}, round {known.round}, {examples} examples"
+        print(f"{each.source}: {told}")
     kept_in = folder.heads / "learners"
-    model = _chosen_model(args.model, collected, kept_in)
-    kept = [c for c in keep(kept_in, collected, model) if c.learner not in args.leave_out]
-    if args.trained:
-        kept.append(trained_classes(folder, model))
-    if not kept:
+    model = _chosen_model(args.model, left_in([*collected, *read_kept(kept_in)], args.leave_out))
+    base = [trained_classes(folder, model)] if args.trained else []
+    dimension = base[0].dimension if base else None
+    chosen = keep(kept_in, collected, model, args.leave_out, dimension)
+    for complaint in chosen.complaints:
+        print(f"left out: {complaint}", file=sys.stderr)
+    if not chosen.collected and not base:
         raise HeadError("expected contributions to merge, got none; hand out on the devices first")
-    return merge(kept)
+    return merge([*(each.contribution for each in chosen.collected), *base])
 
 
-def _chosen_model(given: str | None, collected: list[Collected], kept_in: Path) -> str:
+def _chosen_model(given: str | None, collected: Sequence[Collected]) -> str:
     """Digest of the one model that is meant."""
     from edgenas.fleet.errors import HeadError
-    from edgenas.fleet.heads import read_kept
 
     known = {each.contribution.model for each in collected}
-    known |= {each.model for each in read_kept(kept_in)}
     fitting = sorted(model for model in known if model.startswith(given or ""))
     if len(fitting) != 1:
         told = ", ".join(model[:12] for model in fitting) or "none"

@@ -1,7 +1,8 @@
 """Collects what devices have learnt: retained messages, files, and the run folder's own copies.
 
-A folder keeps the latest round of every learner and model, so that a device may be gone when heads
-are merged. Leaves the sums to `firmware_bridge.wire.heads`, shipping to `edgenas.campaign.heads`.
+A folder keeps the latest round of every learner and model with the device that it belongs to, so
+that a device may be gone when heads are merged. Leaves what may be added up to `head_claims`, the
+sums to `firmware_bridge.wire.heads`, shipping to `edgenas.campaign.heads`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ import os
 import queue
 import ssl
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from edgenas.fleet.errors import HeadError
+from edgenas.fleet.head_claims import Chosen, Collected, choose, left_in
 from firmware_bridge.wire.codec import decode
 from firmware_bridge.wire.errors import WireError
-from firmware_bridge.wire.heads import HEAD_CAP_BYTES, contribution_of, merge, to_text
+from firmware_bridge.wire.heads import HEAD_CAP_BYTES, contribution_of, to_text
 from firmware_bridge.wire.link import LinkEvent, Received
 from firmware_bridge.wire.messages import Contribution
 from firmware_bridge.wire.mqtt import MqttLink
@@ -28,16 +29,10 @@ from firmware_bridge.wire.values import RESULT_CAP_BYTES, new_id
 
 CONNECT_S = 10.0
 _SUFFIX = ".contribution.json"
+_DOTS = 2 + _SUFFIX.count(".")  # in the name of a kept file: model, learner, device
+_NO_DEVICE = "_file"  # no device has a name with an underscore
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Collected:
-    """A contribution, and where it came from: a device, or a file."""
-
-    source: str
-    contribution: Contribution
 
 
 def read_files(paths: Iterable[Path]) -> list[Collected]:
@@ -92,49 +87,65 @@ def _heard(topics: Topics, event: Received) -> list[Collected]:
     except WireError as error:
         _log.warning("device %s: head left out: %s", address.device, error)
         return []
-    return [Collected(address.device, message)] if isinstance(message, Contribution) else []
+    if not isinstance(message, Contribution):
+        return []
+    return [Collected(address.device, message, address.device)]
 
 
-def keep(folder: Path, collected: Sequence[Collected], model: str) -> list[Contribution]:
-    """Keep the latest round of every learner of a model; returns all that are kept now.
+def keep(
+    folder: Path,
+    collected: Sequence[Collected],
+    model: str,
+    leave_out: Collection[str] = (),
+    dimension: int | None = None,
+) -> Chosen:
+    """Choose what may be added up for a model, of what is kept and what came; keep it.
 
     Args:
         folder: Of the kept contributions; made if missing.
-        collected: What came now; those for other models are left out.
+        collected: What came now; those for other models are left alone.
         model: SHA-256 of the model.
+        leave_out: Devices and learners that are neither looked at nor kept anew.
+        dimension: See `choose`.
 
     Raises:
-        HeadError: Not writable or damaged, or one round of one learner came with two contents.
+        HeadError: Not writable or damaged.
     """
-    kept = read_kept(folder)
-    ours = [each for each in [*kept, *(c.contribution for c in collected)] if each.model == model]
-    _check_agree(ours)
-    latest: dict[str, Contribution] = {}
-    for each in ours:
-        if each.learner not in latest or each.round > latest[each.learner].round:
-            latest[each.learner] = each
-    for each in latest.values():
-        if each not in kept:
-            _write(folder / f"{each.learner}{_SUFFIX}", to_text(each, "contribution"))
-    return [each for _, each in sorted(latest.items())]
+    before, come = read_kept(folder), left_in(collected, leave_out)
+    kept = left_in((each for each in before if each.contribution.model == model), leave_out)
+    come = [each for each in come if each.contribution.model == model]
+    chosen = choose(kept, come, dimension)
+    for each in chosen.collected:
+        path = folder / _kept_name(each)
+        if each.contribution not in [k.contribution for k in kept if k.source == str(path)]:
+            _write(path, to_text(each.contribution, "contribution"))
+        for older in kept:  # it came by a file, before its device was known
+            if older.learner == each.learner and older.device is None and older.source != str(path):
+                Path(older.source).unlink(missing_ok=True)
+    return chosen
 
 
-def read_kept(folder: Path) -> list[Contribution]:
+def read_kept(folder: Path) -> list[Collected]:
     """All that is kept, for any model.
 
     Raises:
         HeadError: A file is damaged.
     """
-    return [_read(path) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
+    return [
+        Collected(str(path), _read(path), _device_in(path.name))
+        for path in sorted(folder.glob(f"*{_SUFFIX}"))
+    ]
 
 
-def _check_agree(contributions: Sequence[Contribution]) -> None:
-    """Merging refuses what contradicts itself; nothing of it is kept."""
-    if contributions:
-        try:
-            merge(contributions)
-        except WireError as error:
-            raise HeadError(f"what devices have learnt does not fit together: {error}") from error
+def _kept_name(each: Collected) -> str:
+    known = each.contribution
+    return f"{known.model}.{known.learner}.{each.device or _NO_DEVICE}{_SUFFIX}"
+
+
+def _device_in(name: str) -> str | None:
+    """The device in the name of a kept file; those of an earlier version name the learner alone."""
+    *_, device = name.removesuffix(_SUFFIX).split(".")
+    return device if name.count(".") == _DOTS and device != _NO_DEVICE else None
 
 
 def _read(path: Path) -> Contribution:

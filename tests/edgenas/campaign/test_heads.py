@@ -24,7 +24,7 @@ from edgenas.data import Split
 from edgenas.export.features import run_features
 from edgenas.export.run_bytes import run_codes
 from edgenas.fleet.errors import HeadError
-from edgenas.fleet.heads import Collected, collect, keep
+from edgenas.fleet.heads import collect
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.keys import ensure_keys, load_signing_key
@@ -134,22 +134,6 @@ def test_a_run_knows_the_classes_it_was_trained_on(bench: Workbench) -> None:
     }
     with pytest.raises(HeadError, match="expected an export"):
         trained_classes(bench.run, "0" * 64)
-
-
-def test_the_host_keeps_the_latest_and_refuses_what_contradicts(
-    eight: Eight, tmp_path: Path
-) -> None:
-    split = Split(eight.images[:20], eight.labels[:20])
-    made = base_contribution(eight.model, eight.arch, split, NAMES)
-    later = type(made)(**{**vars(made), "round": 2, "classes": {}})
-    folder = tmp_path / "kept"
-    for sent in ([later, made], [made], [later, later]):
-        kept = keep(folder, [Collected("dev", each) for each in sent], made.model)
-        assert kept == [later]
-    other = type(made)(**{**vars(later), "classes": made.classes})
-    with pytest.raises(HeadError, match="share one identity"):
-        keep(folder, [Collected("dev", other)], made.model)
-    assert keep(folder, [], "0" * 64) == []
 
 
 # --- the whole way -----------------------------------------------------------------------------
