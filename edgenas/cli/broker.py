@@ -91,7 +91,10 @@ def run_init(args: argparse.Namespace) -> int:
         print("the running broker reads its rules and certificates again; for another port or")
         print("address, start it again")
     print(f"next: edgenas broker run {args.tls}")
-    print(f"then: edgenas fleet invite --tls {args.tls} --fleet NAME --profile PROFILE")
+    print(f"then: edgenas fleet invite --tls {args.tls} --run RUN --fleet NAME --profile PROFILE")
+    print(
+        "(RUN: the run folder whose models the boards take; without it they refuse every release)"
+    )
     print(f"the broker will be {settings.url}; host commands take --tls {args.tls}")
     return 0
 

@@ -97,7 +97,8 @@ def _add_invite(verbs: Subparsers) -> None:
     invite = _verb(
         verbs, "invite", "let boards join: prints a token and serves it while it is open",
         "Prints a token for `sudo edgenas-device enroll TOKEN` on the board, and answers boards "
-        "until all its uses are taken or its time is over. The secret in it is kept nowhere else.",
+        "until all its uses are taken or its time is over; who asked in time and waits for a "
+        "person is answered for another 24 hours. The secret in it is kept nowhere else.",
     )  # fmt: skip
     invite.add_argument("--fleet", default="edgenas", help="name of the fleet (default: edgenas)")
     invite.add_argument(
@@ -130,7 +131,8 @@ def _add_invite(verbs: Subparsers) -> None:
 def _add_door(invite: argparse.ArgumentParser) -> None:
     invite.add_argument(
         "--verify-key", dest="keys", type=Path, action="append", default=[], metavar="FILE",
-        help="public key whose releases they take; may be repeated (default: those of --run)",
+        help="public key whose releases they take, kept with the invitation; up to four (default: "
+        "those of --run; with neither they refuse every release)",
     )  # fmt: skip
     invite.add_argument(
         "--listen", default=":8884", metavar="[ADDRESS]:PORT",
@@ -142,7 +144,7 @@ def _add_door(invite: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     invite.add_argument(
         "--reopen", action="store_true",
-        help="make no new invitation: serve those that are still open",
+        help="make no new invitation: serve those that are still open, or awaited by who asked",
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from edgenas.cli.fleet_devices import place
 
 if TYPE_CHECKING:
     from edgenas.fleet.enrolment_desk import EnrolmentDesk, Terms
-    from edgenas.fleet.journal import FleetJournal
     from edgenas.site.folder import SiteFolder
     from firmware_bridge.wire.enrolment import EnrolReply, EnrolRequest
 
@@ -19,6 +19,7 @@ def run_invite(args: argparse.Namespace) -> int:
     """Invite, and serve while somebody can come."""
     import contextlib
 
+    from edgenas.fleet.enrolment_desk import EnrolmentDesk
     from edgenas.fleet.enrolment_server import EnrolmentServer
     from edgenas.fleet.journal import FleetJournal
     from edgenas.site.authority import certificate_sha256, now_utc
@@ -30,7 +31,7 @@ def run_invite(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(contextlib.closing(FleetJournal(place(args))))
         journal.bind(args.fleet)
-        desk = _desk(args, journal, site)
+        desk = EnrolmentDesk(journal, site)
         alone = stack.enter_context(site.sole_server())
         server = None
         if alone:
@@ -39,6 +40,7 @@ def run_invite(args: argparse.Namespace) -> int:
             port = server.port
         if terms is not None:
             _print_token(args, site, desk, terms, certificate_sha256(certificate), port)
+        _warn_of_missing_keys(desk)
         if server is None:
             print("another `edgenas fleet invite` serves it; this one ends")
             return 0
@@ -80,13 +82,20 @@ def run_requests(args: argparse.Namespace) -> int:
 def run_settle(args: argparse.Namespace) -> int:
     """Accept or refuse."""
     import contextlib
+    from datetime import UTC, datetime
 
+    from edgenas.fleet.enrolment_desk import EnrolmentDesk
     from edgenas.fleet.journal import FleetJournal
 
     with contextlib.closing(FleetJournal(place(args))) as journal:
-        row = _desk(args, journal, _site(args)).settle(args.request, args.accept, args.note)
+        desk = EnrolmentDesk(journal, _site(args))
+        row, collect_by_ms = desk.settle(args.request, args.accept, args.note)
     if args.accept:
-        print(f"{row.device_id} is let in; it gets its certificate when it asks again")
+        until = datetime.fromtimestamp(collect_by_ms // 1000, UTC)
+        print(f"{row.device_id} is let in; it gets its certificate when it asks again, until")
+        print(
+            f"{until:%Y-%m-%d %H:%M} UTC; `edgenas fleet invite --reopen` answers it if none runs"
+        )
     else:
         print(f"{row.device_id} is turned away")
     return 0
@@ -96,11 +105,12 @@ def run_revoke(args: argparse.Namespace) -> int:
     """Revoke."""
     import contextlib
 
+    from edgenas.fleet.enrolment_desk import EnrolmentDesk
     from edgenas.fleet.journal import FleetJournal
 
     site = _site(args)
     with contextlib.closing(FleetJournal(place(args))) as journal:
-        ended, told = _desk(args, journal, site).revoke(args.device, args.why)
+        ended, told = EnrolmentDesk(journal, site).revoke(args.device, args.why)
     print(f"{args.device}: {len(ended)} certificates ended" if ended else f"{args.device}: again")
     if told:
         print("the broker that runs here reads that now")
@@ -177,7 +187,7 @@ def _terms(args: argparse.Namespace) -> Terms:
         serials += _serials_in(args.serial_file)
     listed = frozenset(filter(None, (serial.strip() for serial in serials)))
     uses = args.uses if args.uses is not None else max(1, len(listed))
-    return Terms(args.fleet, args.profile, Mode(args.mode), uses, args.ttl, listed)
+    return Terms(args.fleet, args.profile, Mode(args.mode), uses, args.ttl, listed, _keys(args))
 
 
 def _serials_in(path: Path) -> list[str]:
@@ -192,17 +202,36 @@ def _serials_in(path: Path) -> list[str]:
         ) from error
 
 
-def _desk(args: argparse.Namespace, journal: FleetJournal, site: SiteFolder) -> EnrolmentDesk:
+def _keys(args: argparse.Namespace) -> tuple[str, ...]:
+    """The public keys (PEM) that boards shall trust."""
     from edgenas.campaign.rundir import RunDir
-    from edgenas.fleet.enrolment_desk import EnrolmentDesk
+    from edgenas.fleet.errors import KeyFileError
+    from edgenas.fleet.keys import public_keys
     from firmware_bridge.wire.signing import load_verify_key
 
-    paths: list[Path] = list(getattr(args, "keys", []))
+    paths: list[Path] = args.keys
     if not paths and args.folder is not None:
-        paths = sorted(RunDir(args.folder).keys.glob("*.pub"))
-    for path in paths:
-        load_verify_key(path)
-    return EnrolmentDesk(journal, site, [path.read_text("ascii") for path in paths])
+        paths = public_keys(RunDir(args.folder).keys)
+    try:
+        for path in paths:
+            load_verify_key(path)
+        return tuple(path.read_text("ascii") for path in paths)
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFileError(
+            f"--verify-key: expected a file with a public key, got {error}; name RUN/keys/*.pub"
+        ) from error
+
+
+def _warn_of_missing_keys(desk: EnrolmentDesk) -> None:
+    without = [invite.invite_id for invite in desk.open_invites() if not invite.verify_keys]
+    if without:
+        print(
+            f"warning: invitation {', '.join(without)} names no release key: whoever comes by it "
+            "measures, and refuses every release; invite with --run RUN (or --verify-key FILE) for "
+            "boards that shall take models",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def _site(args: argparse.Namespace) -> SiteFolder:

@@ -22,7 +22,7 @@ from sqlalchemy import (
     event,
 )
 
-REVISION = "0004"  # the newest of migrations/versions
+REVISION = "0005"  # the newest of migrations/versions
 
 METADATA = MetaData(
     naming_convention={
@@ -108,7 +108,8 @@ DEVICE_GROUPS = Table(
 INVITES = Table(
     *("invites", METADATA, _text("invite_id", key=True), _text("secret_sha256")),
     *(_text("fleet"), _text("profile"), _text("mode"), _integer("uses"), _text("serials")),
-    *(_integer("expires_ms"), _at(), UniqueConstraint("secret_sha256")),
+    *(_integer("expires_ms"), _at(), _text("verify_keys", null=True)),
+    UniqueConstraint("secret_sha256"),
 )
 # One key asks once under one invite; asked again, it is told the same.
 ENROLMENTS = Table(

@@ -13,6 +13,7 @@ from enum import Enum
 
 RESERVED = frozenset({"host", "viewer"})
 ID_CAP, SUFFIX_DIGITS = 40, 6
+GRACE_MS = 86_400_000  # so long after an invitation's end, who asked in time may be let in
 
 
 class Mode(Enum):
@@ -47,6 +48,7 @@ class Invite:
         uses: How many keys may come by it.
         serials: Boards that may come, in mode `PRE_AUTHORISED`.
         expires_ms: When it ends, in milliseconds since 1970.
+        verify_keys: Public keys (PEM) whose releases those take who come by it.
     """
 
     invite_id: str
@@ -56,6 +58,12 @@ class Invite:
     uses: int
     serials: frozenset[str]
     expires_ms: int
+    verify_keys: tuple[str, ...] = ()
+
+    @property
+    def collect_by_ms(self) -> int:
+        """Until when a certificate may be collected by who asked in time."""
+        return self.expires_ms + GRACE_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +174,24 @@ def judge(invite: Invite | None, asked: Asked, situation: Situation) -> Judgemen
 
 
 def is_open(invite: Invite, places: int, waiting: bool, now_ms: int) -> bool:
-    """Whether anybody can still come by an invitation, or is waiting at it."""
-    return now_ms < invite.expires_ms and (places < invite.uses or waiting)
+    """Whether anybody can still come by an invitation, or waits for an answer at it.
+
+    Args:
+        invite: The invitation.
+        places: How many keys have come by it and were not refused.
+        waiting: Somebody asked who is not decided about, or has not collected the certificate.
+        now_ms: The time.
+    """
+    if waiting and now_ms < invite.collect_by_ms:
+        return True
+    return now_ms < invite.expires_ms and places < invite.uses
 
 
 def _refusal(invite: Invite | None, asked: Asked, situation: Situation) -> str:
     if invite is None:
         return "no such invitation"
-    if situation.now_ms >= invite.expires_ms:
+    ends_ms = invite.expires_ms if situation.decision is None else invite.collect_by_ms
+    if situation.now_ms >= ends_ms:
         return "the invitation has expired"
     if asked.csr_name != asked.device_id:
         return "the signing request is for another name"

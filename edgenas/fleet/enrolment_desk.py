@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from edgenas.fleet.clock import Clock, SystemClock
 from edgenas.fleet.enrolment import (
+    GRACE_MS,
     OPEN,
     Asked,
     Decision,
@@ -35,7 +36,13 @@ from edgenas.fleet.journal import FleetJournal
 from edgenas.site.authority import CERTIFICATE_DAYS, Request, read_request
 from edgenas.site.errors import RequestRefusedError
 from edgenas.site.folder import SiteFolder
-from firmware_bridge.wire.enrolment import SECRET_BYTES, EnrolReply, EnrolRequest
+from firmware_bridge.wire.credentials import check_pem
+from firmware_bridge.wire.enrolment import (
+    SECRET_BYTES,
+    VERIFY_KEYS_CAP,
+    EnrolReply,
+    EnrolRequest,
+)
 from firmware_bridge.wire.values import check_name, new_id
 
 RETRY_S = 3.0
@@ -52,6 +59,7 @@ class Terms:
     uses: int
     ttl_s: float
     serials: frozenset[str] = frozenset()
+    verify_keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.fleet, "fleet")
@@ -67,6 +75,13 @@ class Terms:
             raise EnrolmentRefusedError(
                 "expected --serial with --mode pre-authorised, and only with it"
             )
+        for pem in self.verify_keys:
+            check_pem(pem, "verify key")
+        if len(self.verify_keys) > VERIFY_KEYS_CAP:
+            raise EnrolmentRefusedError(
+                f"--verify-key: expected at most {VERIFY_KEYS_CAP} keys, got "
+                f"{len(self.verify_keys)}; name those that sign now, and their spare ones"
+            )
 
 
 class EnrolmentDesk:
@@ -76,7 +91,6 @@ class EnrolmentDesk:
         self,
         journal: FleetJournal,
         site: SiteFolder,
-        verify_keys: Sequence[str] = (),
         clock: Clock | None = None,
         days: float = CERTIFICATE_DAYS,
     ) -> None:
@@ -85,7 +99,6 @@ class EnrolmentDesk:
         Args:
             journal: The fleet's.
             site: The broker's folder, with its authority.
-            verify_keys: Public keys (PEM) whose releases new boards shall take.
             clock: Dates what is decided.
             days: How long a certificate holds.
         """
@@ -93,7 +106,6 @@ class EnrolmentDesk:
         self._log = journal.enrolments
         self._site = site
         self._authority = site.authority
-        self._verify_keys = tuple(verify_keys)
         self._clock = clock or SystemClock()
         self._days = days
         self._counters = CounterDesk(journal.deployments)
@@ -105,13 +117,14 @@ class EnrolmentDesk:
         ends_ms = now_ms + round(terms.ttl_s * 1000)
         invite = Invite(
             *(new_id()[:8], terms.fleet, terms.profile, terms.mode, terms.uses),
-            *(terms.serials, ends_ms),
+            *(terms.serials, ends_ms, terms.verify_keys),
         )
         told = {
             "profile": terms.profile,
             "mode": terms.mode.value,
             "uses": terms.uses,
             "expires_ms": ends_ms,
+            "verify_keys": len(terms.verify_keys),
         }
         with self._journal.transaction():
             self._log.add_invite(invite, _digest(secret), now_ms)
@@ -122,8 +135,8 @@ class EnrolmentDesk:
         """Invitations by which somebody can still come, or at which somebody waits."""
         now_ms = self._clock.wall_ms()
         found = []
-        for invite in self._log.unexpired_invites(now_ms):
-            waiting = bool(self._log.waiting(invite.invite_id))
+        for invite in self._log.unexpired_invites(now_ms - GRACE_MS):
+            waiting = self._log.is_awaited(invite.invite_id)
             if is_open(invite, self._log.places(invite.invite_id), waiting, now_ms):
                 found.append(invite)
         return found
@@ -164,11 +177,11 @@ class EnrolmentDesk:
             broker=self._site.settings.url,
             certificate=known.pem,
             ca=self._authority.certificate_pem.decode(),
-            verify_keys=self._verify_keys,
+            verify_keys=invite.verify_keys,
             counters=self._counters.counters(known.device_id, invite.profile),
         )
 
-    def settle(self, name: str, accept: bool, note: str = "") -> RequestRow:
+    def settle(self, name: str, accept: bool, note: str = "") -> tuple[RequestRow, int]:
         """A person decides about a request that waits.
 
         Args:
@@ -176,19 +189,29 @@ class EnrolmentDesk:
             accept: Whether it is let in; it gets its certificate when it asks again.
             note: Why, for the records.
 
+        Returns:
+            The request, and until when its certificate can be collected (milliseconds since 1970).
+
         Raises:
-            EnrolmentRefusedError: No request of that name waits, or several do.
+            EnrolmentRefusedError: No request of that name waits, or several do; or it would be
+                accepted too long after the end of its invitation.
         """
         with self._journal.transaction():
+            now_ms = self._clock.wall_ms()
             row = _the_one(name, self._log.waiting())
-            decision, now_ms = (
-                Decision.ACCEPTED if accept else Decision.REFUSED,
-                self._clock.wall_ms(),
-            )
+            decision = Decision.ACCEPTED if accept else Decision.REFUSED
+            invite = self._log.invite(row.invite_id)
+            collect_by_ms = 0 if invite is None else invite.collect_by_ms
+            if accept and now_ms >= collect_by_ms:
+                raise EnrolmentRefusedError(
+                    f"expected a request whose invitation ended at most {GRACE_MS // 3_600_000} "
+                    f"hours ago, got {row.request_id} ({row.device_id}), whose invitation is over; "
+                    "invite the board again"
+                )
             self._log.decide(row.request_id, decision, note, now_ms)
             told = {"device": row.device_id, "board": row.board, "was": row.why, "note": note}
             self._journal.audit.add(f"enrolment.{decision.value}", row.request_id, now_ms, told)
-        return row
+        return row, collect_by_ms
 
     def revoke(self, device_id: str, why: str) -> tuple[list[str], bool]:
         """Revoke every certificate of a device, and shut it out now; may be repeated.

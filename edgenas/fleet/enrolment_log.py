@@ -47,9 +47,10 @@ class RequestRow:
 
 _INVITE = (
     *(INVITES.c.invite_id, INVITES.c.fleet, INVITES.c.profile, INVITES.c.mode, INVITES.c.uses),
-    *(INVITES.c.serials, INVITES.c.expires_ms),
+    *(INVITES.c.serials, INVITES.c.expires_ms, INVITES.c.verify_keys),
 )
 _BY_SECRET = select(*_INVITE).where(INVITES.c.secret_sha256 == bindparam("secret"))
+_INVITE_OF = select(*_INVITE).where(INVITES.c.invite_id == bindparam("invite"))
 _UNEXPIRED = (
     select(*_INVITE)
     .where(INVITES.c.expires_ms > bindparam("now_ms"))
@@ -89,6 +90,22 @@ _KNOWN = (
     .select_from(CERTIFICATES.outerjoin(REVOCATIONS, REVOCATIONS.c.serial == CERTIFICATES.c.serial))
     .order_by(CERTIFICATES.c.position)
 )
+_VALID_OR_NEW = (
+    select(CERTIFICATES.c.serial)
+    .select_from(CERTIFICATES.outerjoin(REVOCATIONS, REVOCATIONS.c.serial == CERTIFICATES.c.serial))
+    .where(CERTIFICATES.c.key_sha256 == ENROLMENTS.c.key_sha256)
+    .where(REVOCATIONS.c.serial.is_(None) | (CERTIFICATES.c.wall_ms >= ENROLMENTS.c.wall_ms))
+    .correlate(ENROLMENTS)
+    .exists()
+)
+_UNCOLLECTED = (DECISIONS.c.decision == Decision.ACCEPTED.value) & ~_VALID_OR_NEW
+_AWAITED = (
+    select(ENROLMENTS.c.request_id)
+    .select_from(_DECIDED)
+    .where(_NEWEST, _OF_INVITE)
+    .where(DECISIONS.c.decision.in_([each.value for each in OPEN]) | _UNCOLLECTED)
+    .limit(1)
+)
 # Three searches by an index each; with OR in one, SQLite may go through the whole table.
 _NEAR = (
     CERTIFICATES.c.key_sha256 == bindparam("key"),
@@ -122,17 +139,23 @@ class EnrolmentLog:
             "serials": json.dumps(sorted(invite.serials)),
             "expires_ms": invite.expires_ms,
             "wall_ms": wall_ms,
+            "verify_keys": json.dumps(invite.verify_keys),
         }
         self._database.change(_ADD_INVITE, row)
 
     def invite_by_secret(self, secret_sha256: str) -> Invite | None:
         """The invitation that a secret belongs to, expired or not."""
         rows = self._database.rows(_BY_SECRET, {"secret": secret_sha256})
-        return _invite(*rows[0]) if rows else None
+        return _invite(rows[0]) if rows else None
+
+    def invite(self, invite_id: str) -> Invite | None:
+        """The invitation of a name, expired or not."""
+        rows = self._database.rows(_INVITE_OF, {"invite": invite_id})
+        return _invite(rows[0]) if rows else None
 
     def unexpired_invites(self, now_ms: int) -> list[Invite]:
-        """Invitations whose time is not over, oldest first."""
-        return [_invite(*row) for row in self._database.rows(_UNEXPIRED, {"now_ms": now_ms})]
+        """Invitations that end after `now_ms`, oldest first."""
+        return [_invite(row) for row in self._database.rows(_UNEXPIRED, {"now_ms": now_ms})]
 
     def requests(self) -> list[RequestRow]:
         """Every request with what was decided last, oldest first."""
@@ -142,6 +165,10 @@ class EnrolmentLog:
         """What a key asked under an invitation, None if it has not yet."""
         rows = self._database.rows(_REQUEST_OF, {"invite": invite_id, "key": key_sha256})
         return _request(rows[0]) if rows else None
+
+    def is_awaited(self, invite_id: str) -> bool:
+        """Whether somebody at it is not decided about, or accepted and without a certificate."""
+        return bool(self._database.rows(_AWAITED, {"invite": invite_id}))
 
     def waiting(self, invite_id: str | None = None) -> list[RequestRow]:
         """Requests that a person has to decide about; of one invitation if it is named."""
@@ -227,8 +254,9 @@ def _known(
     return Known(serial, device_id, board, key_sha256, pem, begins_ms, ends_ms, ended)
 
 
-def _invite(
-    invite_id: str, fleet: str, profile: str, mode: str, uses: int, serials: str, expires_ms: int
-) -> Invite:
-    listed = frozenset(map(str, json.loads(serials)))
-    return Invite(invite_id, fleet, profile, Mode(mode), uses, listed, expires_ms)
+def _invite(row: Line) -> Invite:
+    invite_id, fleet, profile, mode, uses, serials, expires_ms, verify_keys = row
+    return Invite(
+        *(invite_id, fleet, profile, Mode(mode), uses, frozenset(map(str, json.loads(serials)))),
+        *(expires_ms, tuple(map(str, json.loads(verify_keys or "[]")))),
+    )

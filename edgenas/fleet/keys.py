@@ -49,6 +49,11 @@ def ensure_keys(directory: Path) -> KeyFiles:
     return KeyFiles(signing, spare, verify)
 
 
+def public_keys(directory: Path) -> list[Path]:
+    """Public keys that devices shall trust from now on, as far as they are there."""
+    return [path for name in _NAMES if (path := directory / f"{name}.pub").is_file()]
+
+
 def load_signing_key(path: Path) -> SigningKey:
     """Read a private key.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgenas.campaign.rundir import RunDir
 from edgenas.cli.fleet import duration
 from edgenas.cli.main import main
 from edgenas.fleet import enrolment_server
@@ -14,6 +15,7 @@ from edgenas.fleet.enrolment import Mode
 from edgenas.fleet.enrolment_desk import EnrolmentDesk, Terms
 from edgenas.fleet.forgetting import clear_topics
 from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.keys import ensure_keys
 from edgenas.site.authority import now_utc
 from edgenas.site.folder import SiteFolder, SiteSettings
 from firmware_bridge.certificates import ensure_key, signing_request
@@ -164,7 +166,9 @@ def test_a_person_sees_who_asks_and_decides(office: Office) -> None:
     assert "waiting (a person has to accept it): pi4-1" in said
     assert "board s1" in said
     assert "os debian" in said
-    assert "pi4-1 is let in" in office("accept", "pi4-1", "--note", "the hall")
+    accepted = office("accept", "pi4-1", "--note", "the hall")
+    assert "pi4-1 is let in" in accepted
+    assert "asks again, until\n2" in accepted
     assert "pi4-2 is turned away" in office("refuse", "pi4-2")
     decided = {
         row["device_id"]: row["decision"] for row in json.loads(office("requests", "--json"))
@@ -225,20 +229,35 @@ def test_forgetting_clears_what_the_broker_keeps() -> None:
 
 
 def test_an_invitation_is_served_by_one_process_while_it_is_open(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    office: Office,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = ("invite", "--fleet", "lab", "--listen", "127.0.0.1:0", "--ttl", "30m")
     assert "expected --serial" in office(*words, "--mode", "pre-authorised", code=1)
     assert "ADDRESS:PORT" in office("invite", "--listen", "nonsense", code=1)
     with office.site.sole_server():
-        said = office(*words)
+        run = RunDir(tmp_path / "run")
+        ensure_keys(run.keys)
+        said = office(*words, "--run", str(run.path), "--database", str(office.database))
         assert "edgenas-device enroll edgenas1-" in said
+        with office.journal() as journal:
+            (invite,) = journal.enrolments.unexpired_invites(0)
+        assert list(invite.verify_keys) == [
+            (run.keys / name).read_text("ascii") for name in ("signing.pub", "spare.pub")
+        ]
+        assert main(["fleet", *words, "--tls", str(office.site.path)]) == 0
+        told = capsys.readouterr()
+        assert "edgenas-device enroll edgenas1-" in told.out
+        assert "names no release key" in told.err
+        assert invite.invite_id not in told.err
         assert "another `edgenas fleet invite` serves it" in said
     monkeypatch.setattr(enrolment_server, "LINGER_S", 0.0)
     monkeypatch.setattr(EnrolmentDesk, "open_invites", lambda _: [])
     assert "nobody is invited any more" in office(*words, "--reopen")
     with office.journal() as journal:
-        assert [e.action for e in journal.audit.entries()] == ["device.invited"]
+        assert [e.action for e in journal.audit.entries()] == ["device.invited"] * 2
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,7 @@ def test_a_board_that_is_enrolled_anew_takes_no_older_release(yard: Yard) -> Non
     key.save_public(public)
 
     def desk(journal: FleetJournal) -> EnrolmentDesk:
-        return EnrolmentDesk(journal, yard.site.folder, [public.read_text()])
+        return EnrolmentDesk(journal, yard.site.folder)
 
     def signed(seed: int) -> dict[str, Any]:
         model = host.shelf.add_bytes(tiny_model.dense(some_weights(seed)))
@@ -291,7 +291,7 @@ def test_a_board_that_is_enrolled_anew_takes_no_older_release(yard: Yard) -> Non
         assert ended is not None
         return ended
 
-    _enrol_with(yard, desk)
+    _enrol_with(yard, desk, public.read_text())
     host, daemon = yard.open_host(), yard.daemon("board-1")
     host.wait_for_devices(["board-1"], WAIT_S)
     old, new = signed(1), signed(2)
@@ -301,7 +301,7 @@ def test_a_board_that_is_enrolled_anew_takes_no_older_release(yard: Yard) -> Non
     yard.host_command("fleet", "revoke", "board-1", "--why", "its card is gone")
     shutil.rmtree(yard.folder / "board-1")
 
-    _enrol_with(yard, desk)
+    _enrol_with(yard, desk, public.read_text())
     name = yard.settings("board-1")["EDGENAS_ID"]
     replayed = host.offer(name, "main", old)  # before the daemon has ever heard of the new one
     yard.daemon("board-1")
@@ -312,7 +312,9 @@ def test_a_board_that_is_enrolled_anew_takes_no_older_release(yard: Yard) -> Non
     assert end(name, new).succeeded
 
 
-def _enrol_with(yard: Yard, make: Callable[[FleetJournal], EnrolmentDesk]) -> None:
+def _enrol_with(
+    yard: Yard, make: Callable[[FleetJournal], EnrolmentDesk], *verify_keys: str
+) -> None:
     """Enrol through a server in this process, whose certificates are short-lived."""
     journal = FleetJournal(yard.database)
     try:
@@ -320,7 +322,8 @@ def _enrol_with(yard: Yard, make: Callable[[FleetJournal], EnrolmentDesk]) -> No
         desk = make(journal)
         certificate, key = yard.site.folder.enrolment_server(now_utc())
         with EnrolmentServer("127.0.0.1", 0, certificate, key, desk.answer) as server:
-            _, secret = desk.invite(Terms(FLEET, "generic", Mode.TOKEN, 1, 600))
+            terms = Terms(FLEET, "generic", Mode.TOKEN, 1, 600, verify_keys=verify_keys)
+            _, secret = desk.invite(terms)
             pin = certificate_sha256(certificate)
             token = Token("127.0.0.1", server.port, pin, secret).text()
             done = yard.enroll(token, "board-1")

@@ -18,7 +18,7 @@ import pytest
 from cryptography import x509
 
 from edgenas.fleet import enrolment_server
-from edgenas.fleet.enrolment import Decision, Mode
+from edgenas.fleet.enrolment import GRACE_MS, Decision, Mode
 from edgenas.fleet.enrolment_desk import EnrolmentDesk, Terms
 from edgenas.fleet.enrolment_server import EnrolmentServer
 from edgenas.fleet.errors import EnrolmentRefusedError
@@ -29,6 +29,7 @@ from firmware_bridge.certificates import ensure_key, signing_request
 from firmware_bridge.enroll_online import Asking, join, post
 from firmware_bridge.wire.enrolment import EnrolReply, EnrolRequest, Token
 from firmware_bridge.wire.errors import EnrolmentError
+from firmware_bridge.wire.signing import SigningKey
 from tests.databases import POSTGRES, place
 
 WAIT_S = 60.0
@@ -56,7 +57,7 @@ class Office:
         self.site.prepare(SiteSettings(("127.0.0.1",), user="root"), now_utc())
         self.journal = FleetJournal(place(folder / "fleet.sqlite"), "anna@desk")
         cleanup.callback(self.journal.close)
-        self.desk = EnrolmentDesk(self.journal, self.site, (), self.clock)
+        self.desk = EnrolmentDesk(self.journal, self.site, self.clock)
         self._certificate, self._key = self.site.enrolment_server(now_utc())
         self.server = self.open_door()
 
@@ -65,8 +66,14 @@ class Office:
         self._cleanup.callback(server.close)
         return server
 
-    def invite(self, mode: Mode = Mode.TOKEN, uses: int = 1, serials: Sequence[str] = ()) -> Token:
-        terms = Terms("lab", "raspberry-pi-4", mode, uses, 3600, frozenset(serials))
+    def invite(
+        self,
+        mode: Mode = Mode.TOKEN,
+        uses: int = 1,
+        serials: Sequence[str] = (),
+        keys: tuple[str, ...] = (),
+    ) -> Token:
+        terms = Terms("lab", "raspberry-pi-4", mode, uses, 3600, frozenset(serials), keys)
         _, secret = self.desk.invite(terms)
         pin = certificate_sha256(self._certificate)
         return Token("127.0.0.1", self.server.port, pin, secret)
@@ -192,6 +199,57 @@ def test_who_waits_is_let_in_as_soon_as_a_person_says_so(office: Office) -> None
     assert join(token, asking, accept).device_id == "pi4-1"
 
 
+def test_who_asked_in_time_may_be_accepted_and_come_until_a_day_after_the_end(
+    office: Office,
+) -> None:
+    token = office.invite(Mode.ASK, 3)
+    first, second, late = (office.board(f"pi4-{n}", f"serial-{n}") for n in range(3))
+    for asking in (first, second):
+        assert "nobody has decided yet" in refusal(token, asking)
+    office.clock.ahead_s = 3601
+    assert "expired" in refusal(token, late), "only who asked in time"
+    assert "nobody has decided yet" in refusal(token, first)
+    assert office.desk.open_invites(), "two wait, so the door stays open"
+    office.desk.settle("pi4-1", accept=False)
+    row, collect_by_ms = office.desk.settle("pi4-0", accept=True)
+    assert collect_by_ms - office.clock.wall_ms() == pytest.approx(GRACE_MS, abs=60_000)
+    assert office.desk.open_invites(), "one has not collected its certificate"
+    assert join(token, first, silent).device_id == row.device_id
+    assert office.desk.open_invites() == []
+
+
+def test_too_late_nobody_is_promised_anything(office: Office) -> None:
+    token, asking = office.invite(Mode.ASK), office.board("pi4-1", "serial-1")
+    assert "nobody has decided yet" in refusal(token, asking)
+    office.clock.ahead_s = 3601 + GRACE_MS / 1000
+    with pytest.raises(EnrolmentRefusedError, match="at most 24 hours ago"):
+        office.desk.settle("pi4-1", accept=True)
+    assert office.journal.enrolments.requests()[0].decision is Decision.WAITING
+    assert "expired" in refusal(token, asking)
+    assert office.desk.open_invites() == []
+    office.desk.settle("pi4-1", accept=False)
+
+
+def test_keys_belong_to_the_invitation_whoever_serves_it(office: Office) -> None:
+    keys = [_public_key(office.folder / name) for name in ("a", "b", "c")]
+    one, other = office.invite(keys=tuple(keys[:2])), office.invite(keys=(keys[2],))
+    bare = office.invite()
+    office.desk = EnrolmentDesk(office.journal, office.site, office.clock)
+    server = office.open_door()
+    given = [
+        join(replace(token, port=server.port), office.board(f"pi4-{n}", f"s-{n}"), silent)
+        for n, token in enumerate((one, other, bare))
+    ]
+    assert [reply.verify_keys for reply in given] == [tuple(keys[:2]), (keys[2],), ()]
+    with pytest.raises(EnrolmentRefusedError, match="at most 4 keys, got 5"):
+        office.invite(keys=tuple(keys[:1] * 5))
+
+
+def _public_key(path: Path) -> str:
+    SigningKey.generate().save_public(path)
+    return path.read_text("ascii")
+
+
 def test_a_known_board_with_another_key_waits_in_quarantine(office: Office) -> None:
     first = join(office.invite(), office.board("pi4-1", "serial-1"), silent)
     copy = office.board("pi4-1", "serial-1", key="another card")
@@ -224,7 +282,7 @@ def test_a_revoked_device_comes_back_by_a_new_invitation_only(office: Office) ->
     assert "deny" in (office.site.broker / "acl").read_text()
     assert set(revoked_in((office.site.broker / "crl.pem").read_bytes())) == set(ended)
     assert "it was revoked" in refusal(token, board), "the invitation is still open"
-    office.clock.ahead_s = 3601
+    office.clock.ahead_s = 3601 + GRACE_MS / 1000
     assert "expired" in refusal(token, board)
     again = office.invite(Mode.ASK)
     assert "nobody has decided" in refusal(again, board)
@@ -370,7 +428,7 @@ def test_two_processes_give_one_place_once(office: Office) -> None:
     token = office.invite()
     rival = FleetJournal(place(office.folder / "fleet.sqlite"), "ben@desk")
     try:
-        desks = [office.desk, EnrolmentDesk(rival, office.site, (), office.clock)]
+        desks = [office.desk, EnrolmentDesk(rival, office.site, office.clock)]
         replies: list[EnrolReply] = []
 
         def ask(number: int) -> None:

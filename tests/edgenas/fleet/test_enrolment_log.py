@@ -2,14 +2,17 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from edgenas.database.form import VERSION_TABLE
+from edgenas.database.migrate import upgrade
 from edgenas.fleet.enrolment import OPEN, Decision, Invite, Known, Mode
 from edgenas.fleet.enrolment_log import EnrolmentLog, RequestRow
 from edgenas.fleet.journal import FleetJournal
-from tests.databases import place
+from tests.databases import place, raw
 
 INVITES, BOARDS = ("i0", "i1"), ("", "board-0", "board-1")
 
@@ -83,3 +86,50 @@ def test_certificates_near_are_those_of_the_key_the_board_or_an_id(
     assert 0 < len(near) < 30
     assert log.certificates_near(key, board, ids) == near
     assert any(known.revoked for known in near)
+
+
+def test_who_is_awaited_is_told_by_decisions_and_certificates(log: EnrolmentLog) -> None:
+    known = log.certificates()
+    for name in INVITES:
+        rows = [row for row in log.requests() if row.invite_id == name]
+        awaited = [
+            row
+            for row in rows
+            if row.decision in OPEN
+            or (
+                row.decision is Decision.ACCEPTED
+                and not any(
+                    each.key_sha256 == row.key_sha256
+                    and (not each.revoked or each.begins_ms >= row.wall_ms)
+                    for each in known
+                )
+            )
+        ]
+        assert awaited
+        assert log.is_awaited(name)
+        for row in rows:
+            log.decide(row.request_id, Decision.REFUSED, "all", 9)
+        assert not log.is_awaited(name)
+    taken = next(row for row in log.requests() if row.key_sha256 == f"{5:064x}")
+    log.decide(taken.request_id, Decision.ACCEPTED, "", 9)
+    new = Known("new", "pi-5", "", taken.key_sha256, "PEM", taken.wall_ms, 9, False)
+    log.add_certificate(new)
+    assert not log.is_awaited(taken.invite_id), "it has its certificate"
+
+
+def test_an_invitation_of_an_earlier_revision_has_no_keys(tmp_path: Path) -> None:
+    where = place(tmp_path / "old.sqlite")
+    with raw(where) as connection:
+        connection.exec_driver_sql("BEGIN")
+        upgrade(connection, VERSION_TABLE, "0004")
+        connection.exec_driver_sql(
+            "INSERT INTO invites (invite_id, secret_sha256, fleet, profile, mode, uses, serials,"
+            " expires_ms, wall_ms) VALUES ('i0', 's', 'lab', 'generic', 'token', 1, '[]', 10, 1)"
+        )
+        connection.exec_driver_sql("COMMIT")
+    with closing(FleetJournal(where)) as journal:
+        found = journal.enrolments.invite_by_secret("s")
+        assert found == Invite("i0", "lab", "generic", Mode.TOKEN, 1, frozenset(), 10, ())
+        kept = Invite("i1", "lab", "generic", Mode.TOKEN, 1, frozenset(), 10, ("PEM", "SPARE"))
+        journal.enrolments.add_invite(kept, "t", 1)
+        assert journal.enrolments.invite("i1") == kept

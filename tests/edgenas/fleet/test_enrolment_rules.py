@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenas.fleet.enrolment import (
+    GRACE_MS,
     Asked,
     Decision,
     Invite,
@@ -42,6 +43,14 @@ OTHER_KEY = known(key_sha256="22" * 32)
         (INVITE, ASKED, EMPTY, Decision.ACCEPTED, ""),
         (None, ASKED, EMPTY, Decision.REFUSED, "no such invitation"),
         (replace(INVITE, expires_ms=NOW), ASKED, EMPTY, Decision.REFUSED, "expired"),
+        (
+            *(replace(INVITE, expires_ms=NOW - GRACE_MS + 1), ASKED),
+            *(Situation(NOW, 1, Decision.ACCEPTED, ()), Decision.ACCEPTED, ""),
+        ),
+        (
+            *(replace(INVITE, expires_ms=NOW - GRACE_MS), ASKED),
+            *(Situation(NOW, 1, Decision.ACCEPTED, ()), Decision.REFUSED, "expired"),
+        ),
         (INVITE, replace(ASKED, csr_name="pi4-2"), EMPTY, Decision.REFUSED, "another name"),
         (
             *(INVITE, replace(ASKED, csr_name="viewer", device_id="viewer"), EMPTY),
@@ -177,7 +186,9 @@ def test_an_invitation_is_open_while_somebody_can_come_or_waits() -> None:
     assert is_open(INVITE, 0, waiting=False, now_ms=NOW)
     assert not is_open(INVITE, 1, waiting=False, now_ms=NOW)
     assert is_open(INVITE, 1, waiting=True, now_ms=NOW)
-    assert not is_open(INVITE, 0, waiting=True, now_ms=NOW + 1)
+    assert not is_open(INVITE, 0, waiting=False, now_ms=NOW + 1)
+    assert is_open(INVITE, 1, waiting=True, now_ms=NOW + GRACE_MS)
+    assert not is_open(INVITE, 0, waiting=True, now_ms=NOW + 1 + GRACE_MS)
 
 
 OLD = known(begins_ms=NOW - 100, ends_ms=NOW + 50)
