@@ -1,7 +1,7 @@
 """The key pairs of a fleet on disk: one to sign with, one spare that devices trust from day one.
 
-A lost or leaked signing key is then replaced without touching a device. Leaves the keys' format
-and their use to `firmware_bridge.wire.signing`.
+A lost or leaked signing key is then replaced by the spare one without touching a device; see
+`key_rotation`. Leaves the keys' format and their use to `firmware_bridge.wire.signing`.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from firmware_bridge.wire.errors import BridgeError
 from firmware_bridge.wire.signing import SigningKey, load_verify_key
 
 _NAMES = ("signing", "spare")
+ROTATING = "rotating.json"  # there while the signing key is being replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class KeyFiles:
 
     Attributes:
         signing: Private key in use, mode 0600.
-        spare: Private key to keep elsewhere, mode 0600.
+        spare: Private key to keep elsewhere, mode 0600; need not be there once it was made.
         verify: Public halves of both, for devices.
     """
 
@@ -33,8 +34,14 @@ def ensure_keys(directory: Path) -> KeyFiles:
     """Make both key pairs unless they are there, and check that they can be used.
 
     Raises:
-        KeyFileError: A key cannot be written or read, or a public half does not fit.
+        KeyFileError: A key cannot be written or read, a public half does not fit, or the signing
+            key is lost or being replaced.
     """
+    if (directory / ROTATING).exists():
+        raise KeyFileError(
+            f"expected keys that are not being replaced in {directory}, got {ROTATING} of a call "
+            "that was cut off; repeat `edgenas keys rotate`, which goes on with it"
+        )
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in _NAMES:
@@ -68,6 +75,14 @@ def load_signing_key(path: Path) -> SigningKey:
 
 def _ensure_pair(directory: Path, name: str) -> None:
     private, public = directory / f"{name}.pem", directory / f"{name}.pub"
+    if not private.exists() and public.exists():
+        load_verify_key(public)
+        if name == _NAMES[0]:
+            raise KeyFileError(
+                f"expected {private}, got none, though devices trust {public}; restore it from "
+                "your copy, or if it is lost, have `edgenas keys rotate` take the spare one"
+            )
+        return  # kept elsewhere
     if private.exists():
         key = SigningKey.load(private)
     else:

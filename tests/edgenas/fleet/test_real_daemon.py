@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgenas.broker import BrokerThread
+from edgenas.cli.main import main
 from edgenas.fleet.deployments import DeploymentOutcome
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.jobs import MeasureSpec
@@ -75,6 +76,7 @@ class Site:
         self.url, self.folder, self.cleanup = url, folder, cleanup
         self.fleet = f"lab-{new_id()[:8]}"
         self.keys = ensure_keys(folder / "keys")
+        shutil.copytree(folder / "keys", folder / "given")  # what the board was given stays
         self.shelf = BlobShelf(folder / "shelf")
         device = LocalDeviceSpec(
             device_id=f"dev-{new_id()[:8]}",
@@ -82,7 +84,7 @@ class Site:
             fleet=self.fleet,
             state_dir=folder / "device",
             log_path=folder / "device.log",
-            verify_keys=self.keys.verify,
+            verify_keys=tuple(folder / "given" / key.name for key in self.keys.verify),
             lock_path=folder / "lock",
         )
         self.devices = cleanup.enter_context(LocalFleet([device]))
@@ -183,6 +185,21 @@ def test_a_campaign_measures_survives_its_host_and_ships(site: Site) -> None:
     broken = site.ship(b"no model" * 99, STUB_INPUT)
     assert broken.outcome == "FAILED_NO_STATE_CHANGE"
     assert site.active_model == STUB_MODEL
+
+
+@pytest.mark.parametrize("broker_url", ["embedded"], indirect=True)
+def test_a_board_takes_what_the_former_spare_key_signs_and_the_next_one_once_given(
+    site: Site,
+) -> None:
+    assert site.ship(STUB_MODEL, STUB_INPUT).succeeded
+    assert main(["keys", "rotate", str(site.folder)]) == 0
+    site.keys = ensure_keys(site.folder / "keys")
+    assert site.ship(STUB_MODEL + b"\0", STUB_INPUT).succeeded
+    assert site.active_model == STUB_MODEL + b"\0"
+    assert main(["keys", "rotate", str(site.folder)]) == 0
+    refused = site.ship(STUB_MODEL, STUB_INPUT)
+    assert refused.report is not None
+    assert (refused.outcome, refused.report.code) == ("REJECTED", "bad_signature")
 
 
 @pytest.mark.slow  # the Will has a delay of its own
