@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from edgenas.cli.main import main
-from edgenas.fleet import key_rotation
 from edgenas.fleet.errors import KeyFileError
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.key_rotation import Rotation, former_key, rotate
@@ -84,7 +83,7 @@ def test_cut_off_anywhere_the_same_call_goes_on(
                 ensure_keys(directory)
             assert not files.signing.exists(), "no other key was made in its place"
         with monkeypatch.context() as cut:
-            cut.setattr(key_rotation.os, "replace", cut_off_at(steps))
+            cut.setattr("edgenas.fleet.key_rotation.os.replace", cut_off_at(steps))
             try:
                 rotate(directory, noted.append)
             except KeyFileError:
