@@ -191,7 +191,8 @@ class SameBin(Proposal):
     """Candidates of one cost: a uniform draw, and others from its cost bin (AttentiveNAS).
 
     The first draw's bin follows the space's own distribution of cost; the others are redrawn
-    until they lie in it, at most `tries` times, then taken as they are.
+    until they lie in it, at most `tries` times, then taken as they are. A first draw whose cost is
+    no number is redrawn as often.
 
     Args:
         setting: space and cost.
@@ -207,17 +208,26 @@ class SameBin(Proposal):
         self, space: ArchSpace, rng: random.Random, step: int, count: int
     ) -> Sequence[Arch]:
         """`count` uniform draws that cost about the same."""
-        first = space.sample(rng)
-        bin = self.scale.bin_of(self._cost(first))
-        return [first, *(self._like(bin, space, rng) for _ in range(count - 1))]
+        first = self._drawn(lambda bin: bin is not None, space, rng)
+        bin = self._bin_of(first)
+        alike = (self._drawn(lambda other: other == bin, space, rng) for _ in range(count - 1))
+        return [first, *alike]
 
-    def _like(self, bin: int, space: ArchSpace, rng: random.Random) -> Arch:
+    def _drawn(
+        self, fits: Callable[[int | None], bool], space: ArchSpace, rng: random.Random
+    ) -> Arch:
+        """A draw whose bin fits, or after so many tries the last one."""
         arch = space.sample(rng)
         for _ in range(self._tries - 1):
-            if self.scale.bin_of(self._cost(arch)) == bin:
+            if fits(self._bin_of(arch)):
                 break
             arch = space.sample(rng)
         return arch
+
+    def _bin_of(self, arch: Arch) -> int | None:
+        """The bin that the cost of `arch` lies in; None if that cost is no number."""
+        cost = self._cost(arch)
+        return self.scale.bin_of(cost) if math.isfinite(cost) else None
 
 
 def expect_space(got: ArchSpace, made_for: ArchSpace) -> None:

@@ -78,3 +78,19 @@ def test_best_up_trains_lower_losses_than_worst_up() -> None:
 def test_a_cost_that_does_not_know_the_space() -> None:
     with pytest.raises(SamplerError, match="expected finite costs of the smallest and the largest"):
         SameBin(replace(setting(), cost=lambda arch: math.nan))
+
+
+@pytest.mark.parametrize("nothing", [math.nan, math.inf])
+def test_subnets_whose_cost_is_no_number_are_drawn_again(nothing: float) -> None:
+    """A device that could not run every subnet still makes cost bins of all the others."""
+
+    def cost(arch: Arch) -> float:
+        known = arch in (SPACE.smallest(), SPACE.largest()) or arch.head == 32
+        return float(SPACE.macs(arch)) if known else nothing
+
+    proposal = SameBin(replace(setting(), cost=cost))
+    rng = random.Random(0)
+    drawn = [proposal.propose(SPACE, rng, step, 3) for step in range(50)]
+    assert all(math.isfinite(cost(archs[0])) for archs in drawn)
+    alike = sum(all(map(math.isfinite, map(cost, archs))) for archs in drawn)
+    assert alike > 45  # the rest gave up after 100 draws
