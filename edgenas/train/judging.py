@@ -66,7 +66,7 @@ class SubnetJudge:
         if not len(images):
             raise RecipeError(
                 "recipe held_out: expected > 0 with a sampler that compares subnets on unseen "
-                "images, got 0; set held_out = 1024 or so"
+                "images, got 0; set held_out = 256 or so in a --recipe-file"
             )
         return subnet_loss(self.net, arch, images, labels, self._numerics)
 

@@ -31,7 +31,13 @@ from edgenas.train.judging import SubnetJudge
 from edgenas.train.optimisers import ScheduleFreeAdamW, optimiser_of
 from edgenas.train.pace import Pace
 from edgenas.train.recipe import Recipe, RecipeError
-from edgenas.train.samplers import SAMPLERS, RowImportance, Setting, build_sampler
+from edgenas.train.samplers import (
+    ON_UNSEEN_IMAGES,
+    SAMPLERS,
+    RowImportance,
+    Setting,
+    build_sampler,
+)
 from edgenas.train.teachers import Averaged, External, Frozen, Largest, Teacher, load_teachers
 
 WATCHED_IMAGES = 512
@@ -263,15 +269,22 @@ def guards_of(checkpoint: Checkpoint) -> Guards:
 
 
 def check_recipe(recipe: Recipe, space: ArchSpace) -> None:
-    """Refuse a recipe whose names mean nothing, before anything is written.
+    """Refuse a recipe that cannot work, before anything is written.
 
     Raises:
-        RecipeError: no sampler has this name, or the space chooses bits that are not trained.
+        RecipeError: no sampler has this name or it lacks images, or the space chooses bits that are
+            not trained.
         CheckpointError, TeacherError: an external teacher is missing or does not fit.
     """
     if recipe.sampler not in SAMPLERS:
         raise RecipeError(
             f"recipe sampler: expected one of {', '.join(SAMPLERS)}, got {recipe.sampler!r}"
+        )
+    if recipe.sampler in ON_UNSEEN_IMAGES and not recipe.held_out:
+        raise RecipeError(
+            f"recipe held_out: expected > 0 with the sampler {recipe.sampler}, which compares "
+            f"subnets on images that no step trains on, got 0; write `held_out = 256` into a "
+            f"--recipe-file, or take the method `--recipe {recipe.sampler}`, which holds out 256"
         )
     trained = WEIGHTS[recipe.weights]().bits
     if not space.precisions <= set(trained):

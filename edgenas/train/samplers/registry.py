@@ -128,6 +128,10 @@ SAMPLERS: dict[str, Factory] = {
 }
 
 
+ON_UNSEEN_IMAGES = frozenset({"shiftnas"})
+"""Samplers that compare subnets on images held out of training."""
+
+
 def build_sampler(name: str, setting: Setting) -> Sampler:
     """The named sampler.
 

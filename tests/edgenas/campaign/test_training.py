@@ -89,6 +89,11 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "root": ({"data": "cifar10", "preset": "cifar"}, DataError, "cifar10"),
     "batch": ({"overrides": {"batch": 5000}}, RecipeError, "5000 images, got .*--batch"),
     "epochs": ({"overrides": {"epochs": 0}}, RecipeError, "epochs"),
+    "unseen": (
+        {"overrides": {"sampler": "shiftnas"}},
+        RecipeError,
+        "held_out: expected > 0 .* --recipe-file, or .* `--recipe shiftnas`",
+    ),
 }
 
 

@@ -10,7 +10,7 @@ from edgenas.train.checkpoint import Checkpoint, load_checkpoint
 from edgenas.train.loop import StepReport, read_metrics
 from edgenas.train.recipe import CHOICES, TEACHERS, Recipe, RecipeError
 from edgenas.train.recipes import METHODS, RECIPES, recipe
-from edgenas.train.samplers import SAMPLERS
+from edgenas.train.samplers import ON_UNSEEN_IMAGES, SAMPLERS
 from edgenas.train.samplers.phases import Progressive
 from edgenas.train.state import check_recipe
 from tests.edgenas.train.runs import RECIPE, SPACE, equal, run
@@ -110,6 +110,14 @@ def test_unknown_names_in_a_recipe(name: str) -> None:
 def test_values_that_do_not_go_together(changes: dict[str, object], words: str) -> None:
     with pytest.raises(RecipeError, match=words):
         Recipe().override(**changes)
+
+
+def test_who_compares_on_unseen_images_needs_some() -> None:
+    for name in ON_UNSEEN_IMAGES:
+        held_out = METHODS[name].changes["held_out"]
+        check_recipe(Recipe(sampler=name).override(held_out=held_out), SPACE)
+        with pytest.raises(RecipeError, match=f"`--recipe {name}`, which holds out {held_out}"):
+            check_recipe(Recipe(sampler=name), SPACE)
 
 
 def test_images_held_out_are_not_trained_on() -> None:
