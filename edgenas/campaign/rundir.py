@@ -5,6 +5,7 @@ tensorboard/                   train: the metrics as TensorBoard reads them
 space.toml                     train: the space, where it is no preset
 shrunk.toml                    train: what of the space is left, where the recipe shrinks it
 good.pt                        train: where it goes back to, until it has ended
+cost.json                      train: the latencies that --cost STUDY is made of
 run.json                       train: data set and preset, for the later steps
 keys/                          train: the release keys, for devices must know them from the start
 exports/                       export, search: bytes by (checkpoint, arch)
@@ -72,6 +73,7 @@ class RunDir:
         self.checkpoint = path / "checkpoint.pt"
         self.space = path / "space.toml"
         self.shrunk = path / "shrunk.toml"
+        self.cost = path / "cost.json"
         self.exports = path / "exports"
         self.study = path / "study.sqlite"
         self.setups = path / "devices.json"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from edgenas.campaign.costs import chosen_cost
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.rundir import RunCard, RunDir, write_text
@@ -54,6 +55,8 @@ class TrainOptions:
         precision: that convolutions multiply in; the machine's, so a run may go on with another.
         start: a part of the space, weights from elsewhere.
         space_file: a space that is no preset; the preset then only names the recipe.
+        cost: what cost bins are made of, as `edgenas.campaign.costs` reads it; None leaves it to
+            the sampler.
     """
 
     data: str = "digits"
@@ -66,6 +69,7 @@ class TrainOptions:
     precision: str = "auto"
     start: Start = field(default_factory=Start)
     space_file: Path | None = None
+    cost: str | None = None
 
     def preset_name(self) -> str:
         """The preset that is used."""
@@ -128,7 +132,8 @@ def train_run(
     data = load(options.data, options.data_root, name, options.seed, space=form)
     whole = replace(form, channels=data.channels, classes=len(data.classes))
     space, source = options.start.part(whole), options.start.source()
-    check_recipe(chosen, space)
+    cost = None if options.cost is None else chosen_cost(options.cost, space, run)
+    check_recipe(chosen, space, None if cost is None else cost.cost)
     check_shared(chosen.batch, peers)
     _note_sizes(data, space.name, space.size(), progress)
     root = None if options.data_root is None else str(options.data_root.resolve())
@@ -144,6 +149,8 @@ def train_run(
     steps = chosen.steps(len(data.train))
     progress.phase(f"training the supernet ({chosen.epochs:g} epochs)", steps)
     if peers.rank == 0:
+        if cost is not None and not run.checkpoint.exists():
+            cost.keep(run)
         _keep_card(run, card, text)
     _note_machine(chosen, peers, products, progress)
 
@@ -152,6 +159,7 @@ def train_run(
         space, data.train.images, data.train.labels, chosen, run.path, data.fingerprint,
         on_step=lambda report: progress.advance(report.step, figures.of(report)),
         on_note=progress.note, peers=peers, products=products, source=source,
+        cost=None if cost is None else cost.cost,
     )  # fmt: skip
     if peers.rank == 0 and checkpoint.whole is not None:
         write_text(run.shrunk, space_toml(checkpoint.space))

@@ -1,4 +1,4 @@
-"""Options that say what a training starts from."""
+"""Options that say what a training starts from, and what it counts as cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def add_start(parser: argparse.ArgumentParser) -> None:
-    """Which space or part of it, and whose weights."""
+    """Which space or part of it, whose weights, whose cost."""
     parser.add_argument(
         "--space", type=Path, metavar="FILE",
         help="train the space in this TOML file, as `edgenas space evolve` and `edgenas space "
@@ -35,6 +35,12 @@ def add_start(parser: argparse.ArgumentParser) -> None:
         "--only", action="append", default=[], metavar="CHOICE=OPTIONS",
         help="train a part of the space: s0.width=16,24, s1.b0.kernel=3, resolution=8, ...; "
         "`largest` leaves the largest subnet alone; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--cost", metavar="COST",
+        help="what samplers that look at cost make their bins of: macs, bytes, or "
+        "RUN/study.sqlite[=DEVICE], the median latency on a device as an earlier `edgenas search` "
+        "of the same space measured it (default: macs, for prenas and --shrink-at bytes)",
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     with _progress(shown=place.rank == 0) as progress:
         with together(place) as peers:
             options, command = training_options(args), command_line()
-            options = replace(options, start=start_of(args), space_file=args.space)
+            options = replace(options, start=start_of(args), space_file=args.space, cost=args.cost)
             checkpoint, data = train_run(folder, options, command, progress, peers)
         if place.rank == 0:
             _tell_ends(folder, checkpoint, data, progress)

@@ -7,13 +7,14 @@ need bytes, images or devices are in `edgenas.campaign.scores`.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 
 from edgenas.search.errors import SearchError
 from edgenas.search.score_cache import ScoreCache, ScoreKey
-from edgenas.space import Arch, ArchSpace
+from edgenas.space import Arch, ArchSpace, BlockArch, Resolution, StageArch
 from edgenas.space.layers import Layer
 
 LayerKey = tuple[str, int, int, tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -126,6 +127,9 @@ class BlockTableScore(Score):
         table: ms by `layer_key`.
         device: fingerprint of the device.
         fixed_ms: what an inference costs beside its layers.
+
+    Raises:
+        ScoreError: the table lacks a layer that some network of the space has.
     """
 
     metric, cost = "block_table_ms", CostClass.ARITHMETIC
@@ -133,16 +137,23 @@ class BlockTableScore(Score):
     def __init__(
         self, space: ArchSpace, table: Mapping[LayerKey, float], device: str, fixed_ms: float = 0.0
     ) -> None:
+        missing = sorted(layer_keys(space) - set(table))
+        if missing:
+            raise ScoreError(
+                f"block table: expected every layer of space {space.name}, got none for "
+                f"{len(missing)} of them, the first {missing[0]}; measure them, or restrict the "
+                f"space to what the table holds"
+            )
         self._space, self._table, self._fixed_ms = space, table, fixed_ms
         self.device = device
 
     def of(self, arch: Arch) -> float:
         keys = [layer_key(layer) for layer in self._space.layers(arch)]
-        missing = [key for key in keys if key not in self._table]
-        if missing:
+        foreign = [key for key in keys if key not in self._table]
+        if foreign:
             raise ScoreError(
-                f"block table: expected every layer of {arch.id}, got none for {missing[0]}; "
-                "measure it, or restrict the space to what the table holds"
+                f"block table: expected a network of space {self._space.name}, got {arch.id} with "
+                f"{foreign[0]}; ask about networks of the space that the table was made for"
             )
         return self._fixed_ms + sum(self._table[key] for key in keys)
 
@@ -171,6 +182,46 @@ class FittedScore(Score):
 def layer_key(layer: Layer) -> LayerKey:
     """What tells a layer's cost from another's: kind, channels, kernel, stride, input size."""
     return (layer.kind, layer.cin, layer.cout, layer.kernel, layer.stride, layer.size)
+
+
+def layer_keys(space: ArchSpace) -> set[LayerKey]:
+    """The keys of all layers that any network of a space has.
+
+    A layer depends on the resolution, on the widths before and after it and on what its block
+    chooses. So networks whose widths alternate between two places of their lists show all of them.
+    """
+    lists = [space.stems, *(stage.widths for stage in space.stages), space.heads]
+    blocks = [(stage, i) for stage in space.stages for i in range(stage.depths[-1])]
+    places = itertools.product(
+        range(max(map(len, lists))),
+        range(max(map(len, lists))),
+        range(max(len(stage.kernels_at(i)) for stage, i in blocks)),
+        range(max(len(stage.expands_at(i)) for stage, i in blocks)),
+    )
+    return {
+        layer_key(layer)
+        for resolution, place in itertools.product(space.resolutions, places)
+        for layer in space.layers(_alternating(space, resolution, *place))
+    }
+
+
+def _alternating(
+    space: ArchSpace, resolution: Resolution, even: int, odd: int, kernel: int, expand: int
+) -> Arch:
+    """The deepest network with two places of the lists of widths in turn, one of all others."""
+
+    def at(options: Sequence[int], place: int) -> int:
+        return options[min(place, len(options) - 1)]
+
+    turns, stages = itertools.cycle((even, odd)), []
+    stem = at(space.stems, next(turns))
+    for stage in space.stages:
+        blocks = tuple(
+            BlockArch(at(stage.kernels_at(i), kernel), at(stage.expands_at(i), expand))
+            for i in range(stage.depths[-1])
+        )
+        stages.append(StageArch(at(stage.widths, next(turns)), blocks))
+    return Arch(resolution, stem, tuple(stages), at(space.heads, next(turns)))
 
 
 def shortlisted(

@@ -123,6 +123,7 @@ def check_same_run(old: Checkpoint, task: Task, path: Path) -> None:
         "data": (old.data, task.data),
         "teachers": (old.memory.get("teachers", []), task.teacher_digests),
         "first weights": (old.memory.get("source", ""), task.source_identity),
+        "cost": (old.memory.get("cost", ""), task.cost_name),
     }
     for name, (stored, asked) in pairs.items():
         if stored != asked:
@@ -137,6 +138,6 @@ def check_same_run(old: Checkpoint, task: Task, path: Path) -> None:
 def _what_differs(value: object, other: object) -> str:
     """The fields of a recipe in which it differs from another; anything else as it is."""
     if not (isinstance(value, Recipe) and isinstance(other, Recipe)):
-        return str(value)
+        return str(value) or "none named"
     theirs = asdict(other)
     return ", ".join(f"{k} = {v!r}" for k, v in asdict(value).items() if v != theirs[k])

@@ -27,6 +27,7 @@ from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
 from edgenas.train.batches import Labels
 from edgenas.train.checkpoint import Checkpoint, digest_of
+from edgenas.train.cost import NamedCost
 from edgenas.train.distributed import check_alike, check_shared, stopping_together
 from edgenas.train.dropout import dropout_mask, dropout_share
 from edgenas.train.gradients import (
@@ -79,7 +80,7 @@ def train(
     folder: Path,
     data: str,
     *,
-    cost: Callable[[Arch], float] | None = None,
+    cost: NamedCost | None = None,
     source: Source | None = None,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_note: Callable[[str], None] = lambda text: None,
@@ -96,7 +97,8 @@ def train(
         folder: receives `checkpoint.pt`, `metrics.jsonl`, `tensorboard/`, and while it trains
             `good.pt`.
         data: fingerprint of the data set, to refuse mixing runs.
-        cost: what samplers make their cost bins of; None means multiply-accumulates.
+        cost: what samplers make their cost bins of; None means multiply-accumulates, for `prenas`
+            and for shrinking the space bytes of the weights.
         source: where the first weights come from; None means chance.
         on_step: called after every step.
         on_note: told, in a sentence, what a person should know.

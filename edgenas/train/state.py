@@ -19,12 +19,12 @@ from edgenas.model.images import Pixels
 from edgenas.model.peers import ALONE, Peers
 from edgenas.model.quantisers import WEIGHTS
 from edgenas.model.supernet import Supernet
-from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
 from edgenas.train.averaging import WeightAverage
 from edgenas.train.batches import Augmentation, Batches, Labels
 from edgenas.train.checkpoint import Checkpoint
 from edgenas.train.clipping import Clip
+from edgenas.train.cost import NamedCost
 from edgenas.train.guards import Guards
 from edgenas.train.inheriting import Source, inherit
 from edgenas.train.judging import SubnetJudge
@@ -32,6 +32,7 @@ from edgenas.train.optimisers import ScheduleFreeAdamW, optimiser_of
 from edgenas.train.pace import Pace
 from edgenas.train.recipe import Recipe, RecipeError
 from edgenas.train.samplers import (
+    BY_COST,
     ON_UNSEEN_IMAGES,
     SAMPLERS,
     RowImportance,
@@ -54,7 +55,7 @@ class Task:
         labels: int64 [n].
         recipe: how to train.
         data: fingerprint of the data set.
-        cost: what samplers make their cost bins of; None means multiply-accumulates.
+        cost: what samplers make their cost bins of; None means what each takes by itself.
         warn: told, in a sentence, what a person should know.
         peers: the processes that train it together.
         products: the type that convolutions multiply in.
@@ -66,7 +67,7 @@ class Task:
     labels: Labels
     recipe: Recipe
     data: str
-    cost: Callable[[Arch], float] | None = None
+    cost: NamedCost | None = None
     warn: Callable[[str], None] = lambda text: None
     peers: Peers = ALONE
     products: torch.dtype = torch.float32
@@ -76,6 +77,7 @@ class Task:
     def identity(self) -> str:
         """What is trained, on what, how, in words that processes can compare."""
         given = f"{self.data} {self.products} {self.teacher_digests} {self.source_identity}"
+        given += f" {self.cost_name}"
         return f"{self.space} {self.recipe} {given}"
 
     @cached_property
@@ -118,6 +120,11 @@ class Task:
         """What the first weights were; empty where chance made them."""
         return "" if self.source is None else self.source.identity
 
+    @property
+    def cost_name(self) -> str:
+        """What cost bins are made of; empty where the sampler takes what it takes by itself."""
+        return "" if self.cost is None else self.cost.name
+
     @cached_property
     def watched(self) -> tuple[Pixels, Labels]:
         """This process's part of the images that subnets are looked at with."""
@@ -154,7 +161,7 @@ class Task:
             random_subnets=recipe.random_subnets,
             epoch_steps=trained // recipe.batch,
             rows=trained,
-            cost=self.cost,
+            cost=None if self.cost is None else self.cost.of,
             rate=self.pace.rate,
             judge=judge,
             warn=self.warn,
@@ -258,6 +265,7 @@ class State:
             "guards": self.guards.state(),
             "teachers": self.task.teacher_digests,
             "source": self.task.source_identity,
+            "cost": self.task.cost_name,
         }
 
 
@@ -268,12 +276,12 @@ def guards_of(checkpoint: Checkpoint) -> Guards:
     return Guards(checkpoint.typical_loss, checkpoint.skips)
 
 
-def check_recipe(recipe: Recipe, space: ArchSpace) -> None:
+def check_recipe(recipe: Recipe, space: ArchSpace, cost: NamedCost | None = None) -> None:
     """Refuse a recipe that cannot work, before anything is written.
 
     Raises:
-        RecipeError: no sampler has this name or it lacks images, or the space chooses bits that are
-            not trained.
+        RecipeError: no sampler has this name, it lacks images or has no use for a cost, or the
+            space chooses bits that are not trained.
         CheckpointError, TeacherError: an external teacher is missing or does not fit.
     """
     if recipe.sampler not in SAMPLERS:
@@ -285,6 +293,12 @@ def check_recipe(recipe: Recipe, space: ArchSpace) -> None:
             f"recipe held_out: expected > 0 with the sampler {recipe.sampler}, which compares "
             f"subnets on images that no step trains on, got 0; write `held_out = 256` into a "
             f"--recipe-file, or take the method `--recipe {recipe.sampler}`, which holds out 256"
+        )
+    if cost is not None and not (recipe.sampler in BY_COST or recipe.shrink_at):
+        raise RecipeError(
+            f"cost {cost.name}: expected a sampler that looks at what subnets cost, one of "
+            f"{', '.join(sorted(BY_COST))}, got {recipe.sampler}; take one of them, or leave the "
+            f"cost out"
         )
     trained = WEIGHTS[recipe.weights]().bits
     if not space.precisions <= set(trained):

@@ -79,6 +79,12 @@ def test_data_that_are_not_there(run: RunDir, edgenas: Calls) -> None:
     assert "there is none at" in train(edgenas, "--data", "cifar10", "--data-root", "nowhere")
 
 
+def test_a_cost_that_is_none(run: RunDir, edgenas: Calls) -> None:
+    assert "nowhere.sqlite" in train(edgenas, "--cost", "nowhere.sqlite")
+    assert "take one of them" in train(edgenas, "--cost", "bytes")
+    assert "--recipe shiftnas" in train(edgenas, "--sampler", "shiftnas", "--cost", "macs")
+
+
 def test_a_truncated_file_of_images(run: RunDir, edgenas: Calls) -> None:
     write_fashion(Path("idx"), zipped=False)
     path = Path("idx/train-images-idx3-ubyte")

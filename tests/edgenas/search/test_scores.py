@@ -17,10 +17,12 @@ from edgenas.search.scores import (
     ScoreError,
     WeightBytesScore,
     layer_key,
+    layer_keys,
     shortlisted,
 )
 from edgenas.search.study import Study
-from edgenas.space import Arch
+from edgenas.space import PRESETS, Arch, preset
+from edgenas.space.narrowing import narrowed_by, only_largest
 from tests.databases import place
 from tests.edgenas.search.analytic import DIGITS, latency_ms
 from tests.edgenas.search.study_cases import IDENTITY
@@ -92,11 +94,28 @@ def test_arithmetic_scores_are_the_spaces() -> None:
 
 
 def test_a_block_table_adds_up_and_says_what_it_lacks() -> None:
-    layers = {layer_key(layer): 0.25 for layer in DIGITS.layers(ARCHS[0])}
-    score = BlockTableScore(DIGITS, layers, "board", fixed_ms=1.0)
-    assert score.of(ARCHS[0]) == 1.0 + 0.25 * len(DIGITS.layers(ARCHS[0]))
-    with pytest.raises(ScoreError, match="measure it"):
-        score.of(DIGITS.largest())
+    part = narrowed_by(DIGITS, only_largest(DIGITS))
+    table = {layer_key(layer): 0.25 for layer in DIGITS.layers(DIGITS.largest())}
+    score = BlockTableScore(part, table, "board", fixed_ms=1.0)
+    assert score.of(DIGITS.largest()) == 1.0 + 0.25 * len(DIGITS.layers(DIGITS.largest()))
+    with pytest.raises(ScoreError, match="expected a network of space"):
+        score.of(DIGITS.smallest())
+    with pytest.raises(ScoreError, match=r"every layer of space digits, got none for .* of them"):
+        BlockTableScore(DIGITS, table, "board")  # at once, not when a search meets the layer
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_table_of_the_layers_of_a_space_knows_all_its_networks(name: str) -> None:
+    space = preset(name, channels=3, classes=10)
+    score = BlockTableScore(space, dict.fromkeys(layer_keys(space), 1.0), "board")
+    rng = random.Random(0)
+    drawn = [space.sample(rng) for _ in range(200)]
+    drawn += [space.sample_by_size(rng) for _ in range(200)]
+    for arch in (space.smallest(), space.largest(), *drawn):
+        assert score.of(arch) == len(space.layers(arch))
+    least = layer_keys(space) - {layer_key(space.layers(drawn[0])[0])}
+    with pytest.raises(ScoreError, match="got none for 1 of them"):
+        BlockTableScore(space, dict.fromkeys(least, 1.0), "board")
 
 
 def test_expensive_scores_are_asked_about_what_cheap_ones_leave() -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from edgenas.space.arch import Arch
 from edgenas.space.presets import PRESETS
-from edgenas.train.samplers import SamplerError, build_sampler
+from edgenas.train.samplers import BY_COST, SAMPLERS, SamplerError, build_sampler
 from edgenas.train.samplers.composed import Composed
 from edgenas.train.samplers.cost_bins import CostBank, CostScale
 from edgenas.train.samplers.phases import Progressive
 from edgenas.train.samplers.shift import ShiftedBins
-from tests.edgenas.train.samplers.settings import CLUMPS, ONE_OPTION, SPACE, setting
+from tests.edgenas.train.samplers.settings import CLUMPS, ONE_OPTION, SPACE, run, setting
 
 
 def _latency_us(arch: Arch) -> float:
@@ -120,7 +120,19 @@ def test_bins_of_the_whole_space_refuse_a_part_of_it() -> None:
         sampler.draw(0)
 
 
-@pytest.mark.parametrize("name", ["attentive_best_up", "elasticvit", "shiftnas", "prenas"])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_who_looks_at_cost(name: str) -> None:
+    asked: list[Arch] = []
+
+    def cost(arch: Arch) -> float:
+        asked.append(arch)
+        return _latency_us(arch)
+
+    run(build_sampler(name, replace(setting(), cost=cost)), SPACE, range(12))
+    assert bool(asked) == (name in BY_COST)
+
+
+@pytest.mark.parametrize("name", sorted(BY_COST - {"attentive_worst_up"}))
 def test_any_cost_will_do(name: str) -> None:
     """Bins of another cost draw other subnets; nothing falls back to multiply-accumulates."""
     by_macs = build_sampler(name, setting())
