@@ -131,7 +131,7 @@ def _search(
     progress: Progress,
 ) -> None:
     measurer = bench.measurer(host, _alive(daemons))
-    space = bench.checkpoint.space
+    space = bench.space
     progress.phase("deriving budgets from the smallest and the largest network", len(setups))
     for number, (device, setup) in enumerate(zip(plan.devices, setups, strict=True)):
         budget = establish_budget(

@@ -15,7 +15,9 @@ from edgenas.data import ImageData
 from edgenas.fleet.host import FleetHost
 from edgenas.search.records import StudyIdentity
 from edgenas.search.study import Study
+from edgenas.space.space import ArchSpace
 from edgenas.train.checkpoint import Checkpoint
+from edgenas.train.trained import searchable_space
 from firmware_bridge.machine_lock import MachineLock, default_lock_path
 
 
@@ -29,6 +31,11 @@ class Workbench:
     data: ImageData
     scorer: Scorer
     study: Study
+
+    @property
+    def space(self) -> ArchSpace:
+        """Where candidates come from: what was trained."""
+        return searchable_space(self.checkpoint)
 
     def measurer(self, host: FleetHost, alive: Callable[[], None] = lambda: None) -> Measurer:
         """Measures this run's candidates on the devices of `host`."""

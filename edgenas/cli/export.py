@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgenas.cli.options import Subparsers, add_run
-from edgenas.space import Arch, ArchSpace
+from edgenas.space import Arch
+
+if TYPE_CHECKING:
+    from edgenas.train.checkpoint import Checkpoint
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -20,7 +24,8 @@ def add_parser(commands: Subparsers) -> None:
     add_run(parser)
     parser.add_argument(
         "--arch", default="largest", metavar="ARCH",
-        help="largest (default), smallest, random, or a JSON file with an architecture",
+        help="largest (default), smallest, random (of what was trained), or a JSON file with an "
+        "architecture",
     )  # fmt: skip
     parser.add_argument(
         "--format", choices=("tflite", "onnx"), default="tflite",
@@ -48,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = RunDir(args.folder)
     checkpoint, data = open_run(folder)
-    arch = _in_bits(_arch(args, checkpoint.space), args.weight_bits)
+    arch = _in_bits(_arch(args, checkpoint), args.weight_bits)
     found = scorer_of(folder, checkpoint, data).candidate(arch, args.format)
     out = args.out or Path(f"{arch.id}.{args.format}")
     _copy(found.exported.path, out)
@@ -93,19 +98,20 @@ def _copy(source: Path, out: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _arch(args: argparse.Namespace, space: ArchSpace) -> Arch:
+def _arch(args: argparse.Namespace, checkpoint: Checkpoint) -> Arch:
     import random
 
     from edgenas.campaign.rundir import read_json
+    from edgenas.train.trained import searchable_space, trained_space
 
     if args.arch == "random":
-        return space.sample(random.Random(args.seed))
+        return searchable_space(checkpoint).sample(random.Random(args.seed))
     if args.arch == "largest":
-        return space.largest()
+        return trained_space(checkpoint).largest()
     if args.arch == "smallest":
-        return space.smallest()
+        return trained_space(checkpoint).smallest()
     arch = Arch.from_dict(read_json(Path(args.arch), "edgenas export --arch-out"))
-    return space.check_form(arch)  # which bits there are, the supernet says
+    return checkpoint.space.check_form(arch)  # which bits there are, the supernet says
 
 
 def _in_bits(arch: Arch, bits: int | None) -> Arch:

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         workbench(folder) as bench,
         fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host,
     ):
-        space = searched_space(args, bench.checkpoint.space, bench.study.trials())
+        space = searched_space(args, bench.space, bench.study.trials())
         setups = _setups(args, host)
         finals = FinalsPlan(args.finalists, args.sessions, args.final_level, args.most_sessions)
         every = REFERENCE_EVERY if args.devices else 0

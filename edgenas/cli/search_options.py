@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgenas.search.budget import Budget
     from edgenas.search.trial import Trial
     from edgenas.space import ArchSpace
+    from edgenas.space.listed import ListedSpace
 
 TRIALS, RANDOM = 24, 12  # candidates, where nobody says how many
 LEARNT_FROM = 30  # measurements from which on models of the device pay
@@ -124,24 +125,31 @@ def _plain(value: float) -> str:
 def searched_space(
     args: argparse.Namespace, space: ArchSpace, trials: Iterable[Trial]
 ) -> ArchSpace:
-    """The space that is searched: all of the supernet's, or what --packed-kib leaves of it.
+    """The space that is searched: all that was trained, or what --packed-kib leaves of it.
 
     Args:
         args: the parsed options.
-        space: of the supernet.
+        space: that was trained.
         trials: what was measured already.
 
     Raises:
         ArchError: not even the smallest network is within the limit.
-        CampaignError: larger ones were measured, and could be picked.
+        CampaignError: larger or untrained ones were measured, and could be picked.
     """
     from edgenas.campaign.errors import CampaignError
+    from edgenas.space.listed import ListedSpace, listed
     from edgenas.space.sized import sized
 
+    known = list(trials)
+    if isinstance(space, ListedSpace):
+        _check_listed(space, known)
     if args.packed_kib is None:
         return space
-    part = sized(space, int(1024 * args.packed_kib))
-    larger = sum(not part.admits(trial.arch) for trial in trials)
+    most = int(1024 * args.packed_kib)
+    part = (
+        listed(space, space.archs, most) if isinstance(space, ListedSpace) else sized(space, most)
+    )
+    larger = sum(not part.admits(trial.arch) for trial in known)
     if larger:
         raise CampaignError(
             f"--packed-kib {args.packed_kib:g}: expected a study without larger networks, got "
@@ -149,6 +157,23 @@ def searched_space(
             f"run folder without study.sqlite, or allow more"
         )
     return part
+
+
+def _check_listed(space: ListedSpace, known: Sequence[Trial]) -> None:
+    """Refuse a study from a time when all of the space was searched.
+
+    Raises:
+        CampaignError: names how many were never trained.
+    """
+    from edgenas.campaign.errors import CampaignError
+
+    outside = sum(not space.admits(trial.arch) for trial in known)
+    if outside:
+        raise CampaignError(
+            f"study: expected none but the {len(space.archs)} networks that were trained, got "
+            f"{outside} others that were measured before; they could be picked, so search in a "
+            f"copy of the run folder without study.sqlite"
+        )
 
 
 def check_limited(args: argparse.Namespace, budgets: Sequence[Budget]) -> None:

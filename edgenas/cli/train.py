@@ -65,15 +65,18 @@ def _progress(*, shown: bool) -> contextlib.AbstractContextManager[Progress]:
 
 
 def _tell_ends(folder: RunDir, checkpoint: Checkpoint, data: ImageData, progress: Progress) -> None:
-    """Say what the largest and the smallest subnet are worth, and who may take them."""
+    """Say what the extremes of what was trained are worth, and who may take them."""
     from edgenas.campaign.training import scorer_of
     from edgenas.fleet.keys import ensure_keys
+    from edgenas.train.trained import listed_archs, trained_space
 
     scorer = scorer_of(folder, checkpoint, data)
-    for name, arch in (
-        ("largest", checkpoint.space.largest()),
-        ("smallest", checkpoint.space.smallest()),
-    ):
+    trained = trained_space(checkpoint)
+    if archs := listed_archs(checkpoint):
+        progress.note(
+            f"{len(archs)} subnets were trained, no others; largest and smallest are of these"
+        )
+    for name, arch in (("largest", trained.largest()), ("smallest", trained.smallest())):
         found = scorer.candidate(arch)
         progress.note(
             f"{name} subnet: {100 * found.accuracy:.2f} % of the search split by its INT8 "

@@ -285,14 +285,18 @@ class ArchSpace:
 
     def with_drawn_bits(self, arch: Arch, rng: random.Random) -> Arch:
         """The same network with all bits drawn anew, as `sample` draws them."""
+        return self.with_bits(arch, rng.choice)
+
+    def with_bits(self, arch: Arch, choose: Callable[[Sequence[int]], int]) -> Arch:
+        """The same network with all bits chosen anew, in the order of the blocks."""
         stages = []
         for stage, choices in zip(arch.stages, self.stages, strict=True):
             blocks = [
-                replace(block, bits=_each_bits(choices, i, rng.choice))
+                replace(block, bits=_each_bits(choices, i, choose))
                 for i, block in enumerate(stage.blocks)
             ]
             stages.append(replace(stage, blocks=tuple(blocks)))
-        return replace(arch, stages=tuple(stages), bits=rng.choice(self.bits))
+        return replace(arch, stages=tuple(stages), bits=choose(self.bits))
 
     @property
     def _chooses_bits(self) -> bool:

@@ -266,6 +266,7 @@ class State:
             "teachers": self.task.teacher_digests,
             "source": self.task.source_identity,
             "cost": self.task.cost_name,
+            "listed": [arch.to_dict() for arch in self.sampler.listed],
         }
 
 

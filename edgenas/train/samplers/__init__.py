@@ -5,11 +5,18 @@ the seed, with the state of the samplers that adapt, are all that a resumed run 
 """
 
 from edgenas.train.samplers.base import Draw, Judge, Sampler, SamplerError, Setting
-from edgenas.train.samplers.registry import BY_COST, ON_UNSEEN_IMAGES, SAMPLERS, build_sampler
+from edgenas.train.samplers.registry import (
+    BY_COST,
+    MIXED_AFTERWARDS,
+    ON_UNSEEN_IMAGES,
+    SAMPLERS,
+    build_sampler,
+)
 from edgenas.train.samplers.rows import RowImportance, row_scores
 
 __all__ = [
     "BY_COST",
+    "MIXED_AFTERWARDS",
     "ON_UNSEEN_IMAGES",
     "SAMPLERS",
     "Draw",

@@ -106,6 +106,11 @@ class Sampler(ABC):
         Its loss tells whether a run goes wrong. Stays the same while what is trained does.
         """
 
+    @property
+    def listed(self) -> Sequence[Arch]:
+        """The only subnets that it ever trains; empty where that is all of the space."""
+        return ()
+
     def tell(  # noqa: B027 - most samplers do not adapt
         self, step: int, arch: Arch, loss: float, norms: Mapping[str, float]
     ) -> None:

@@ -74,6 +74,11 @@ class Proposal(ABC):
         """The smallest subnet that it may name of `space`; asked after the first draw."""
         return space.smallest()
 
+    @property
+    def listed(self) -> Sequence[Arch]:
+        """The only subnets that it ever names; empty where that is all of the space."""
+        return ()
+
     def refresh(self, step: int) -> None:  # noqa: B027 - most proposals have nothing to do
         """Do what is due at `step` before anything is drawn (score again, freeze); once."""
 
@@ -169,6 +174,11 @@ class Composed(Sampler):
         if moment.alone or moment.weight < 1:
             return self._largest
         return self.proposal.least(moment.space)
+
+    @property
+    def listed(self) -> Sequence[Arch]:
+        """Those of the proposal, unless the method always runs an extreme one as well."""
+        return () if self._fixed else self.proposal.listed
 
     def tell(self, step: int, arch: Arch, loss: float, norms: Mapping[str, float]) -> None:
         """Hand on to the proposal."""

@@ -40,6 +40,11 @@ class FixedList(Proposal):
         """Every subnet of the list."""
         return tuple(itertools.chain.from_iterable(self.groups))
 
+    @property
+    def listed(self) -> Sequence[Arch]:
+        """All of them."""
+        return self.archs
+
     def least(self, space: ArchSpace) -> Arch:
         """The one with the fewest multiply-accumulates."""
         return min(self.archs, key=space.macs)

@@ -174,6 +174,11 @@ class Preselected(Proposal):
         """The chosen subnets; empty before the first draw."""
         return () if self._list is None else self._list.archs
 
+    @property
+    def listed(self) -> Sequence[Arch]:
+        """Those that were chosen."""
+        return self.preferred
+
     def within(self, limit: float) -> Arch | None:
         """The subnet for a limit of cost, None if none is as cheap: a lookup, no search."""
         fitting = [arch for arch in self.preferred if self._cost(arch) <= limit]

@@ -130,6 +130,8 @@ SAMPLERS: dict[str, Factory] = {
 
 BY_COST = frozenset({"attentive_best_up", "attentive_worst_up", "elasticvit", "shiftnas", "prenas"})
 """Samplers whose draws depend on what subnets cost."""
+MIXED_AFTERWARDS = frozenset({"matformer"})
+"""Samplers of a list from whose subnets others are put together afterwards (Mix'n'Match)."""
 ON_UNSEEN_IMAGES = frozenset({"shiftnas"})
 """Samplers that compare subnets on images held out of training."""
 

@@ -13,6 +13,7 @@ from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget
 from edgenas.search.trial import Trial
 from edgenas.space import PRESETS, ArchError
+from edgenas.space.listed import ListedSpace, listed
 
 
 def test_the_help_names_every_searcher(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,6 +57,18 @@ def test_a_limit_on_what_has_to_be_sent_leaves_a_part_of_the_space() -> None:
         searched_space(parsed("--packed-kib", "16"), space, [small, large])
     with pytest.raises(ArchError, match=r"smallest network of digits meets, which takes .*1,024"):
         searched_space(parsed("--packed-kib", "1"), space, ())
+
+
+def test_of_a_list_only_what_was_trained_is_searched() -> None:
+    space, rng = PRESETS["digits"], random.Random(0)
+    part = listed(space, [space.sample(rng) for _ in range(20)])
+    inside = Trial(0, "a", "random", part.smallest())
+    assert searched_space(parsed(), part, [inside]) is part
+    with pytest.raises(CampaignError, match=r"networks that were trained, got 1 others"):
+        searched_space(parsed(), part, [inside, Trial(1, "a", "random", space.largest())])
+    fewer = searched_space(parsed("--packed-kib", "16"), part, [inside])
+    assert isinstance(fewer, ListedSpace)
+    assert set(fewer.archs) == {a for a in part.archs if space.packed_bytes(a) <= 16 * 1024}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from edgenas.search.searcher import Searcher
 from edgenas.search.surrogate import SurrogateSettings
 from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space import PRESETS, Arch, ArchSpace, StageSpace
+from edgenas.space.listed import listed
 from edgenas.space.sized import sized
 from tests.edgenas.search.analytic import DEVICE, DIGITS, outcome
 
@@ -177,6 +178,14 @@ def test_a_space_that_is_used_up_gives_a_shorter_list(make: Make) -> None:
     archs = searcher.ask(50)
     assert len(set(archs)) == len(archs) == 6
     assert searcher.ask(3) == []
+
+
+@pytest.mark.parametrize("count", [1, 5, 60])
+def test_of_a_list_nothing_else_is_proposed(make: Make, count: int) -> None:
+    rng = random.Random(count)
+    space = listed(DIGITS, {DIGITS.sample(rng): None for _ in range(count)})
+    trials = search(make(space=space), [], min(count, 24))
+    assert len({trial.arch for trial in trials} & set(space.archs)) == min(count, 24)
 
 
 def test_bits_are_searched_where_a_space_offers_several_and_a_limit_on_bytes_is_kept(

@@ -25,6 +25,7 @@ STEPS = range(60)
 NAMES = list(SAMPLERS)
 JUDGED = {"attentive_best_up", "attentive_worst_up", "elasticvit", "shiftnas", "prenas"}
 ADAPTIVE = {"elasticvit", "pada", "prenas", "shiftnas"}
+LISTED = {"prenas", "sortednet", "matformer"}
 every_sampler = pytest.mark.parametrize("name", NAMES)
 every_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 
@@ -60,6 +61,15 @@ def test_draws_are_in_the_space_and_the_largest_leads(name: str, space: ArchSpac
         if space.largest() in [draw.arch for draw in draws]:
             assert (draws[0].arch, draws[0].weight) == (space.largest(), 1.0)
         sampler.tell(step, draws[-1].arch, *outcome(step, draws[-1].arch, space))
+
+
+@every_space
+@every_sampler
+def test_what_is_listed_is_all_that_is_drawn(name: str, space: ArchSpace) -> None:
+    sampler = build_sampler(name, setting(space))
+    drawn = {arch for archs in run(sampler, space, STEPS) for arch in archs}
+    assert bool(sampler.listed) == (name in LISTED)
+    assert not sampler.listed or drawn <= set(sampler.listed)
 
 
 @every_sampler
