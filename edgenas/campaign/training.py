@@ -28,7 +28,7 @@ from edgenas.train.precision import products_type
 from edgenas.train.recipe import Recipe
 from edgenas.train.recipe_file import read_recipe_file
 from edgenas.train.recipes import recipe
-from edgenas.train.state import check_recipe, training_device
+from edgenas.train.state import check_recipe, planned_epochs, training_device
 
 DEFAULT_PRESETS = {
     "digits": "digits",
@@ -175,9 +175,12 @@ def open_run(run: RunDir) -> tuple[Checkpoint, ImageData]:
     card = run.read_card()
     checkpoint = load_checkpoint(run.checkpoint)
     if not checkpoint.finished:
+        epochs = checkpoint.recipe.epochs  # of two --epochs the last one counts
+        other = "" if planned_epochs(checkpoint) == epochs else f" --epochs {epochs:g}"
         raise RunFolderError(
             f"{run.path}: expected a finished training, got step {checkpoint.step} of "
-            f"{checkpoint.steps}; repeat the `edgenas train` command to go on: {card.command}"
+            f"{checkpoint.steps}; repeat the `edgenas train` command to go on: "
+            f"{card.command}{other}"
         )
     root = None if card.data_root is None else Path(card.data_root)
     data = load(card.data, root, card.preset, card.seed, space=whole_space(run, card))

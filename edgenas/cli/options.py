@@ -85,7 +85,12 @@ def add_training(parser: argparse.ArgumentParser) -> None:
         help="which subnets a step trains, and nothing else; a method (--recipe) has its teachers, "
         "its subnets a step and its length too",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=float, help="passes over the training images")
+    parser.add_argument(
+        "--epochs",
+        type=float,
+        help="passes over the training images; with a constant "
+        "schedule (--recipe schedule-free) another number goes on with a run or ends it earlier",
+    )
     parser.add_argument("--batch", type=int, help="images a step, of all processes together")
     parser.add_argument("--rate", type=float, help="peak learning rate")
     parser.add_argument(

@@ -112,14 +112,17 @@ class Keeper:
 
 
 def check_same_run(old: Checkpoint, task: Task, path: Path) -> None:
-    """Refuse to go on with another run.
+    """Refuse to go on with another run; one whose schedule has no end may have another length.
 
     Raises:
         CheckpointError: names what differs.
     """
+    asked_for = task.recipe
+    if asked_for.endless:
+        asked_for = asked_for.override(epochs=old.recipe.epochs)
     pairs = {
         "space": (old.given, task.space),
-        "recipe": (old.recipe, task.recipe),
+        "recipe": (old.recipe, asked_for),
         "data": (old.data, task.data),
         "teachers": (old.memory.get("teachers", []), task.teacher_digests),
         "first weights": (old.memory.get("source", ""), task.source_identity),
@@ -133,6 +136,19 @@ def check_same_run(old: Checkpoint, task: Task, path: Path) -> None:
                 f"  asked: {_what_differs(asked, stored)}\n"
                 f"repeat the first command to go on, or choose another --out"
             )
+    _check_length(old, task, path)
+
+
+def _check_length(old: Checkpoint, task: Task, path: Path) -> None:
+    """Refuse an end that the run is past of, or that lies where nothing is INT8 yet."""
+    least = max(old.step, task.pace.float_steps + (task.recipe.float_share < 1))
+    if task.steps < least:
+        epochs = f"{least / (len(task.parts[0][0]) // task.recipe.batch):.8g}"
+        raise CheckpointError(
+            f"{path}: expected at least {epochs} epochs, for {old.step} steps are done and the "
+            f"last one has to be INT8, got {task.recipe.epochs:g}; `--epochs {epochs}` ends as "
+            f"soon as it can, more go on"
+        )
 
 
 def _what_differs(value: object, other: object) -> str:

@@ -139,10 +139,12 @@ class _Run:
     """One training run: its state, its files, its teachers."""
 
     def __init__(self, task: Task, folder: Path, on_note: Callable[[str], None]) -> None:
-        self.task, self.recipe, self.on_note = task, task.recipe, on_note
+        self.recipe, self.on_note = task.recipe, on_note
         recipe, self.peers = task.recipe, task.peers
         self.keeper = keeper_of(task.peers, folder, recipe.checkpoint_every, recipe.batch)
-        self._take(State(task))
+        self._old = self.keeper.found()
+        self.task = task.going_on(self._old)
+        self._take(State(self.task))
         self._whole = True  # whether weights, momentum and ranges all belong to the step
         self._looks: dict[Arch, float] = {}  # after the last step, on the watched images
 
@@ -377,12 +379,15 @@ class _Run:
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint, if there is one."""
-        old = self.keeper.found()
-        if old is not None:
+        if (old := self._old) is not None:
             check_same_run(old, self.task, self.keeper.path)
             self.state.restore(old)
             self._meet_ends()
         self.keeper.begin(self.state.step)
+        if old is not None and old.steps != self.task.steps:
+            if old.finished:
+                self.keeper.save_good(old)  # what was good before is no longer kept
+            self.keeper.go_back(self.state.checkpoint())  # which knows the new length
 
     def save_last(self) -> None:
         """Write the last checkpoint, unless an error left a step half done."""

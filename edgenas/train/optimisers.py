@@ -25,7 +25,8 @@ class ScheduleFreeAdamW(torch.optim.Optimizer):
 
     Gradients are taken at y = (1 - beta1) z + beta1 x, the steps go to z, and x is the running
     average of z, weighted by the square of the largest rate so far. The parameters hold y; x is
-    what is evaluated and kept (`average`). Stopping at any step needs no schedule that ends there.
+    what is evaluated and kept (`average`). Stopping at any step needs no schedule that ends there:
+    with a constant one a run may be given another length at any time (`Recipe.endless`).
 
     Args:
         groups: parameters, with their `weight_decay`.

@@ -49,7 +49,7 @@ class Recipe:
     (BigNAS), INT8 for every subnet.
 
     Attributes:
-        epochs: passes over the training split.
+        epochs: passes over the training split; may be changed later if the run is `endless`.
         batch: images a step.
         rate: peak learning rate.
         warmup: share of all steps over which the rate rises.
@@ -178,6 +178,11 @@ class Recipe:
         if unknown:
             raise RecipeError(f"recipe: unknown fields {sorted(unknown)}; known: {sorted(known)}")
         return replace(self, **{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]
+
+    @property
+    def endless(self) -> bool:
+        """Whether no rate or momentum leads up to the last step, so that any may be the last."""
+        return self.schedule == "constant" and not self.momentum_dip
 
     def steps(self, images: int) -> int:
         """Optimiser steps for a training split of `images`.

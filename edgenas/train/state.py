@@ -7,7 +7,7 @@ What the run is given (`Task`) and what it holds (`State`); how a step changes i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -60,6 +60,8 @@ class Task:
         peers: the processes that train it together.
         products: the type that convolutions multiply in.
         source: where the first weights come from; None means chance.
+        planned: epochs that the run began with, where it has been given others since: shares of a
+            run are shares of these. None means the recipe's.
     """
 
     space: ArchSpace
@@ -72,6 +74,12 @@ class Task:
     peers: Peers = ALONE
     products: torch.dtype = torch.float32
     source: Source | None = None
+    planned: float | None = None
+
+    def going_on(self, old: Checkpoint | None) -> Task:
+        """The same as a continuation of `old`, which may have been planned for another length."""
+        planned = self.recipe.epochs if old is None else planned_epochs(old)
+        return self if planned == self.recipe.epochs else replace(self, planned=planned)
 
     @property
     def identity(self) -> str:
@@ -86,15 +94,21 @@ class Task:
         return self.recipe.steps(len(self.images))
 
     @cached_property
+    def planned_steps(self) -> int:
+        """Optimiser steps that the run began with: what its phases are shares of."""
+        return self.recipe.override(epochs=self.planned).steps(len(self.images))
+
+    @cached_property
     def pace(self) -> Pace:
         """Rates and the like of every step."""
-        return Pace(self.recipe, self.steps, self.space.resolutions)
+        return Pace(self.recipe, self.planned_steps, self.space.resolutions)
 
     @cached_property
     def shrink_step(self) -> int | None:
         """The step before which the space is reduced; None where it never is."""
         share = self.recipe.shrink_at
-        return min(self.steps - 1, max(1, round(share * self.steps))) if share else None
+        steps = self.planned_steps
+        return min(steps - 1, max(1, round(share * steps))) if share else None
 
     @cached_property
     def check_every(self) -> int:
@@ -157,7 +171,7 @@ class Task:
         return Setting(
             space,
             seed=recipe.seed,
-            steps=self.steps,
+            steps=self.planned_steps,
             random_subnets=recipe.random_subnets,
             epoch_steps=trained // recipe.batch,
             rows=trained,
@@ -266,8 +280,14 @@ class State:
             "teachers": self.task.teacher_digests,
             "source": self.task.source_identity,
             "cost": self.task.cost_name,
+            "planned_epochs": self.task.planned or self.task.recipe.epochs,
             "listed": [arch.to_dict() for arch in self.sampler.listed],
         }
+
+
+def planned_epochs(checkpoint: Checkpoint) -> float:
+    """The epochs that a run began with."""
+    return float(checkpoint.memory.get("planned_epochs", checkpoint.recipe.epochs))
 
 
 def guards_of(checkpoint: Checkpoint) -> Guards:

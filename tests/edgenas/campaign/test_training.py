@@ -73,6 +73,22 @@ def test_an_interrupted_training_is_told_and_goes_on(trained: Path, tmp_path: Pa
     assert checkpoint.digest() == load_checkpoint(trained / "checkpoint.pt").digest()
 
 
+def test_a_run_without_an_end_is_given_more_epochs(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    free = replace(OPTIONS, recipe="schedule-free", overrides={"epochs": 0.2})
+    command = "edgenas train --recipe schedule-free --epochs 0.2"
+    first, _ = train_run(run, free, command, Silent())
+    more = replace(free, overrides={"epochs": 0.5})
+    with pytest.raises(KeyboardInterrupt):
+        train_run(run, more, "edgenas train --epochs 0.5", Killer(first.steps + 1))
+    with pytest.raises(RunFolderError, match=rf"to go on: {command} --epochs 0\.5$"):
+        open_run(run)
+    checkpoint, _ = train_run(run, more, command, Silent())
+    assert checkpoint.finished
+    assert checkpoint.steps > first.steps
+    open_run(run)
+
+
 def test_a_lost_card_is_written_anew(run: RunDir) -> None:
     card = run.read_card()
     run.card.unlink()
