@@ -32,7 +32,7 @@ from edgenas.rollout.plan import LeftOut, Plan
 from edgenas.rollout.plan_file import GroupRule, Recipe
 from edgenas.rollout.planning import Assigned, Draft, Parcel, make_plan
 from edgenas.rollout.selecting import Known, groups_picked, waves_picked
-from edgenas.rollout.store import RolloutStore, load
+from edgenas.rollout.store import RolloutStore, load_if_readable
 from edgenas.rollout.waves import WaveRule
 from firmware_bridge.wire.release import ReleaseManifest
 from firmware_bridge.wire.values import new_id
@@ -190,7 +190,9 @@ def known_peaks(store: RolloutStore) -> dict[tuple[str, str], int]:
     """Peak memory by device and bundle, as the trials of earlier rollouts showed it."""
     found: dict[tuple[str, str], int] = {}
     for rollout_id in store.ids():
-        state = load(store, rollout_id)
+        state = load_if_readable(store, rollout_id)
+        if state is None:
+            continue
         bundles = {group.name: group.bundle for group in state.plan.groups}
         for course in state.courses.values():
             evidence = course.forward.evidence

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from edgenas.rollout.errors import RolloutStoreError, VerbError
 from edgenas.rollout.events import Event
 from edgenas.rollout.state import RolloutState
-from edgenas.rollout.store import RolloutStore, catch_up, load
+from edgenas.rollout.store import RolloutStore, catch_up, load, load_if_readable
 from edgenas.rollout.verbs import start, take_over
 
 _TRIES = 1000  # a driver writes a few times a second at most
@@ -53,8 +53,8 @@ def begin(store: RolloutStore, rollout_id: str, by: str, wall_ms: int) -> Rollou
         VerbError: It has ended, or a later plan has been started on some of its devices.
     """
     state = load(store, rollout_id)
-    older = [load(store, other) for other in store.ids() if other != rollout_id]
-    same_slot = [other for other in older if other.plan.slot == state.plan.slot]
+    others = (load_if_readable(store, other) for other in store.ids() if other != rollout_id)
+    same_slot = [other for other in others if other and other.plan.slot == state.plan.slot]
     if not start(state, by, same_slot):
         return state
     for other in same_slot:

@@ -12,9 +12,10 @@ from typing import Protocol
 from edgenas.fleet.clock import Clock
 from edgenas.rollout.decide import next_due_ms
 from edgenas.rollout.driver import Desk, RolloutDriver
+from edgenas.rollout.errors import UnreadableError
 from edgenas.rollout.events import Event
 from edgenas.rollout.state import RolloutState
-from edgenas.rollout.store import RolloutStore
+from edgenas.rollout.store import RolloutStore, tell_unreadable
 
 LOOK_EVERY_S = 1.0  # for what other processes ask
 Watch = Callable[[RolloutState, list[Event]], bool]
@@ -35,6 +36,7 @@ class Conductor:
         self._desk = desk
         self._clock = clock
         self._drivers: dict[str, RolloutDriver] = {}
+        self._left_out: set[str] = set()
 
     def run(self, rollout_id: str, news: News, watch: Watch) -> RolloutState:
         """Drive until the one who watches has seen enough.
@@ -47,6 +49,7 @@ class Conductor:
 
         Raises:
             FleetStoppedError: The host cannot go on.
+            UnreadableError: What is remembered of the rollout that is watched makes no sense.
         """
         heard: Collection[str] | None = None
         while True:
@@ -57,19 +60,37 @@ class Conductor:
             heard = news.wait_deployment_news(self._wait_s())
 
     def step(self, rollout_id: str, news: Collection[str] | None = None) -> list[Event]:
-        """One step of every rollout; returns what has happened to this one."""
+        """One step of every rollout; returns what has happened to this one.
+
+        Another one that cannot be understood is told once and left out.
+        """
         happened: list[Event] = []
         for known in self._store.ids():
-            if known not in self._drivers:
-                driver = RolloutDriver(self._store, known, self._desk, self._clock)
-                if driver.state.status == "DRAFT":
-                    continue
-                self._drivers[known] = driver
-                events = driver.step()
+            if known in self._left_out:
+                continue
+            try:
+                events = self._step(known, news)
+            except UnreadableError as error:
+                if known == rollout_id:
+                    raise
+                self._leave_out(known)
+                tell_unreadable(known, error)
             else:
-                events = self._drivers[known].step(news)
-            happened += events if known == rollout_id else []
+                happened += events if known == rollout_id else []
         return happened
+
+    def _step(self, rollout_id: str, news: Collection[str] | None) -> list[Event]:
+        if rollout_id in self._drivers:
+            return self._drivers[rollout_id].step(news)
+        driver = RolloutDriver(self._store, rollout_id, self._desk, self._clock)
+        if driver.state.status == "DRAFT":
+            return []
+        self._drivers[rollout_id] = driver
+        return driver.step()
+
+    def _leave_out(self, rollout_id: str) -> None:
+        self._left_out.add(rollout_id)
+        self._drivers.pop(rollout_id, None)
 
     def _wait_s(self) -> float:
         waits = [LOOK_EVERY_S]

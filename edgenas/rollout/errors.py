@@ -20,3 +20,7 @@ class VerbError(RolloutError):
 
 class RolloutStoreError(RolloutError):
     """The durable memory of rollouts cannot be opened, read or written."""
+
+
+class UnreadableError(RolloutStoreError):
+    """What is remembered of one rollout cannot be understood here; the others are not affected."""

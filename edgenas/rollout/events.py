@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from edgenas.rollout.errors import RolloutStoreError
+from edgenas.rollout.errors import PlanError, UnreadableError
 from edgenas.rollout.evidence import Evidence
 from edgenas.rollout.plan import Member, Plan
 from edgenas.rollout.trips import TripState, Way
@@ -237,10 +237,10 @@ def read_event(kind: str, text: str) -> Event:
     """Read what `event_text` wrote.
 
     Raises:
-        RolloutStoreError: An unknown kind, or a body that does not fit it.
+        UnreadableError: An unknown kind, or a body that does not fit it.
     """
     if kind not in KINDS:
-        raise RolloutStoreError(
+        raise UnreadableError(
             f"expected an event of a kind known here, got {kind!r}; use the edgenas version that "
             "wrote it"
         )
@@ -253,12 +253,32 @@ def plan_text(plan: Plan) -> str:
     return json.dumps(plain(plan), sort_keys=True, separators=(",", ":"))
 
 
+def checked_plan_text(plan: Plan) -> str:
+    """A plan as JSON that gives the same plan again.
+
+    Raises:
+        PlanError: It does not: kept, it could be neither carried out nor taken back.
+    """
+    text = plan_text(plan)
+    try:
+        again = read_plan(text)
+    except UnreadableError as error:
+        raise PlanError(
+            f"expected a plan that can be read back, got one that cannot: {error.__cause__}"
+        ) from error
+    if again != plan:
+        raise PlanError(
+            "expected a plan that reads back as it was made, got another one; it holds a value "
+            "that JSON does not keep"
+        )
+    return text
+
+
 def read_plan(text: str) -> Plan:
     """Read what `plan_text` wrote.
 
     Raises:
-        RolloutStoreError: It is no plan.
-        PlanError: It does not hold together.
+        UnreadableError: It is no plan, or does not hold together.
     """
     plan: Plan = _read(Plan, text, "plan")
     return plan
@@ -267,8 +287,8 @@ def read_plan(text: str) -> Plan:
 def _read(cls: type[Any], text: str, what: str) -> Any:
     try:
         return read(cls, json.loads(text), what, what)
-    except (ValueError, WireError) as error:
-        raise RolloutStoreError(
+    except (ValueError, RecursionError, WireError, PlanError) as error:
+        raise UnreadableError(
             f"expected the JSON of a {what} in the memory of rollouts, got {error}; restore the "
             "file from a copy"
         ) from error

@@ -30,8 +30,8 @@ from edgenas.rollout.events import (
     Superseded,
     WaveOpened,
     WavePassed,
+    checked_plan_text,
     event_text,
-    plan_text,
     read_event,
     read_plan,
 )
@@ -79,7 +79,7 @@ class JournalStore:
         self._clock = clock or SystemClock()
 
     def add(self, plan: Plan) -> None:
-        row = RolloutRow(plan.rollout_id, plan.slot, plan_text(plan))
+        row = RolloutRow(plan.rollout_id, plan.slot, checked_plan_text(plan))
         detail = {
             "slot": plan.slot,
             "version": plan.version,

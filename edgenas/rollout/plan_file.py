@@ -7,9 +7,9 @@ devices to whoever makes the plan.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from edgenas.rollout.errors import PlanError
 from edgenas.rollout.membership import Who
@@ -17,12 +17,17 @@ from edgenas.rollout.plan import CANARY_GATE, LATER_GATE, Gate, Pace
 from edgenas.rollout.waves import DEFAULT_RULES, WaveRule
 from edgenas.rollout.windows import DAYS, Window, parse_window
 from edgenas.toml_file import TomlFileError, read_toml
+from firmware_bridge.wire.errors import DecodeError, shown
+from firmware_bridge.wire.shape import read
 
 MAX_BYTES = 1 << 20
+MAX_DAYS = 36_500
 _WAYS = ("canaries", "devices", "groups", "percent")
 _OFF = {"off", "all"}  # `perf_min = "all"` reads better than "off"
 _GATE = tuple(each.name for each in fields(Gate))
 _PACE = tuple(each.name for each in fields(Pace) if each.name != "windows")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,10 @@ class GroupRule:
             _ = self.who
         except PlanError as error:
             raise PlanError(f"group {self.name}: {error}") from error
+        if self.ratio_max is not None and not self.ratio_max > 0:
+            raise PlanError(
+                f"group {self.name}: ratio_max: expected more than 0, got {self.ratio_max}"
+            )
 
     @property
     def who(self) -> Who:
@@ -74,8 +83,11 @@ class Recipe:
     note: str = ""
 
     def __post_init__(self) -> None:
-        if self.continuous_days is not None and not self.continuous_days > 0:
-            raise PlanError(f"continuous_days: expected more than 0, got {self.continuous_days}")
+        if self.continuous_days is not None and not 0 < self.continuous_days <= MAX_DAYS:
+            raise PlanError(
+                f"continuous_days: expected more than 0 and at most {MAX_DAYS}, got "
+                f"{self.continuous_days}"
+            )
         names = [group.name for group in self.groups]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -100,10 +112,6 @@ def read_recipe(path: Path | None) -> Recipe:
         return parse_recipe(body)
     except (PlanError, TomlFileError) as error:
         raise PlanError(f"plan file {path}: {error}") from error
-    except TypeError as error:
-        raise PlanError(
-            f"plan file {path}: expected a value of the right type, got {error}"
-        ) from error
 
 
 def parse_recipe(body: Mapping[str, Any]) -> Recipe:
@@ -119,7 +127,7 @@ def parse_recipe(body: Mapping[str, Any]) -> Recipe:
         groups=tuple(_group(table) for table in _tables(body, "group")),
         waves=waves or DEFAULT_RULES,
         pace=_pace(body.get("pace", {}), windows),
-        continuous_days=body.get("continuous_days"),
+        continuous_days=_days(body.get("continuous_days")),
         note=str(body.get("note", "")),
     )
 
@@ -131,9 +139,19 @@ def _tables(body: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     return found
 
 
+def _days(found: object) -> float | None:
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise PlanError(f"continuous_days: expected a number of days, got {shown(found)}")
+    return found
+
+
 def _window(table: Mapping[str, Any]) -> Window:
     _check_known("window", table, ("time", "days", "zone"))
-    days, zone = table.get("days", DAYS), table.get("zone", "UTC")
+    days, zone = table.get("days", list(DAYS)), table.get("zone", "UTC")
+    if not isinstance(days, list) or not all(isinstance(day, str) for day in days):
+        raise PlanError(f'window.days: expected a list such as ["sat"], got {shown(days)}')
     return parse_window(str(table.get("time", "")), tuple(days), str(zone))
 
 
@@ -141,9 +159,8 @@ def _group(table: Mapping[str, Any]) -> GroupRule:
     _check_known("group", table, tuple(each.name for each in fields(GroupRule)))
     for name in ("name", "pick"):
         if not isinstance(table.get(name), str):
-            raise PlanError(f"group: expected a {name}, got {table.get(name)!r}")
-    given = {**table, "devices": _selectors(table, "devices")}
-    return GroupRule(**given)
+            raise PlanError(f"group: expected a {name}, got {shown(table.get(name))}")
+    return _typed("group", GroupRule, {**table, "devices": _selectors(table, "devices")})
 
 
 def _wave(table: Mapping[str, Any]) -> WaveRule:
@@ -153,34 +170,49 @@ def _wave(table: Mapping[str, Any]) -> WaveRule:
     usual = CANARY_GATE if "canaries" in table else LATER_GATE
     given = {name: _switched(table[name]) for name in _GATE if name in table}
     known = {name: getattr(usual, name) for name in _GATE}
-    gate = Gate(**{**known, **given})
+    gate = _typed("wave", Gate, {**known, **given})
     devices = _selectors(table, "devices")
     if devices is not None:
         if not devices:
             raise PlanError("wave: devices: expected an id or a selector, got none")
-        return WaveRule(canaries=devices, called="+".join(devices), gate=gate)
-    groups = tuple(table["groups"]) if "groups" in table else None
-    canaries = _selectors(table, "canaries")
-    return WaveRule(percent=table.get("percent"), canaries=canaries, groups=groups, gate=gate)
+        return WaveRule(canaries=tuple(devices), called="+".join(devices), gate=gate)
+    ways = {name: table.get(name) for name in ("percent", "groups")}
+    rule = _typed("wave", WaveRule, {**ways, "canaries": _selectors(table, "canaries")})
+    return replace(rule, gate=gate)
 
 
-def _selectors(table: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+def _selectors(table: Mapping[str, Any], name: str) -> list[str] | None:
     """One selector, or a list of selectors and ids."""
     found = table.get(name)
     if found is None or isinstance(found, str):
-        return None if found is None else (found,)
+        return None if found is None else [found]
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise PlanError(f'{name}: expected a selector such as "tag:lab" or a list, got {found!r}')
-    return tuple(found)
+        raise PlanError(
+            f'{name}: expected a selector such as "tag:lab" or a list, got {shown(found)}'
+        )
+    return found
 
 
-def _pace(table: Mapping[str, Any], windows: tuple[Window, ...]) -> Pace:
+def _pace(table: object, windows: tuple[Window, ...]) -> Pace:
+    if not isinstance(table, dict):
+        raise PlanError(f"pace: expected a table, beginning with [pace], got {shown(table)}")
     _check_known("pace", table, _PACE)
-    return Pace(windows=windows, **{name: _switched(value) for name, value in table.items()})
+    given = {name: _switched(value) for name, value in table.items()}
+    return replace(_typed("pace", Pace, given), windows=windows)
+
+
+def _typed(what: str, cls: type[T], given: Mapping[str, Any]) -> T:
+    """A part of the plan, of values as the memory of rollouts reads them back and no others."""
+    try:
+        return read(cls, given, what, what)
+    except DecodeError as error:
+        raise PlanError(
+            f"{error.field}: expected {error.expected}, got {shown(error.got)}"
+        ) from error
 
 
 def _switched(value: object) -> Any:
-    return None if value in _OFF else value
+    return None if isinstance(value, str) and value in _OFF else value
 
 
 def _check_known(what: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:

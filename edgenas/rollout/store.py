@@ -7,15 +7,18 @@ anything twice. Leaves the database to the implementation (`journal_store`).
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgenas.rollout.errors import RolloutStoreError
-from edgenas.rollout.events import Event, event_text, plan_text, read_event, read_plan
+from edgenas.rollout.errors import RolloutStoreError, UnreadableError
+from edgenas.rollout.events import Event, checked_plan_text, event_text, read_event, read_plan
 from edgenas.rollout.plan import Plan
 from edgenas.rollout.state import RolloutState, fresh
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class RolloutStore(Protocol):
         """Keep a plan; durable on return.
 
         Raises:
+            PlanError: It could not be read back; nothing is kept.
             RolloutStoreError: Its id is taken, or the store cannot be written.
         """
 
@@ -44,11 +48,16 @@ class RolloutStore(Protocol):
         """One plan.
 
         Raises:
+            UnreadableError: It cannot be understood.
             RolloutStoreError: There is none of that id.
         """
 
     def events(self, rollout_id: str, after: int = 0) -> list[Record]:
-        """What has happened to a rollout beyond a position, oldest first."""
+        """What has happened to a rollout beyond a position, oldest first.
+
+        Raises:
+            UnreadableError: Something cannot be understood.
+        """
 
     def append(self, rollout_id: str, after: int, events: Sequence[Event], at_ms: int) -> bool:
         """Keep events, all or none; durable on return.
@@ -73,10 +82,11 @@ class MemoryStore:
         self._events: dict[str, list[tuple[int, str, str]]] = {}
 
     def add(self, plan: Plan) -> None:
+        text = checked_plan_text(plan)
         with self._lock:
             if plan.rollout_id in self._plans:
                 raise RolloutStoreError(f"expected a new rollout, got {plan.rollout_id} again")
-            self._plans[plan.rollout_id] = plan_text(plan)
+            self._plans[plan.rollout_id] = text
             self._events[plan.rollout_id] = []
 
     def ids(self) -> list[str]:
@@ -112,11 +122,26 @@ def load(store: RolloutStore, rollout_id: str) -> RolloutState:
     """A rollout as the store knows it.
 
     Raises:
+        UnreadableError: What is remembered of it cannot be understood.
         RolloutStoreError: There is none of that id.
     """
     state = fresh(store.plan(rollout_id))
     catch_up(store, state)
     return state
+
+
+def load_if_readable(store: RolloutStore, rollout_id: str) -> RolloutState | None:
+    """A rollout beside others, which need not suffer if it cannot be understood: told, and None."""
+    try:
+        return load(store, rollout_id)
+    except UnreadableError as error:
+        tell_unreadable(rollout_id, error)
+        return None
+
+
+def tell_unreadable(rollout_id: str, error: UnreadableError) -> None:
+    """Say that a rollout is left alone."""
+    _log.error("rollout %s is left out, the others go on: %s", rollout_id[:8], error)
 
 
 def catch_up(store: RolloutStore, state: RolloutState) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgenas.rollout.errors import PlanError
-from edgenas.rollout.events import plan_text, read_plan
+from edgenas.rollout.events import checked_plan_text, plan_text, read_plan
 from edgenas.rollout.membership import Who
 from edgenas.rollout.plan import CANARY_GATE, JOINERS, LATER_GATE, Gate, Pace, Selection
 from edgenas.rollout.plan_file import GroupRule, Recipe, parse_recipe, read_recipe
@@ -166,6 +166,9 @@ def test_a_plan_file(tmp_path: Path) -> None:
     assert read_recipe(None) == Recipe(waves=DEFAULT_RULES, pace=Pace())
 
 
+RULE = "[[group]]\nname = 'a'\npick = 'b'\nprofile = 'c'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -183,7 +186,26 @@ def test_a_plan_file(tmp_path: Path) -> None:
         ("[[wave]]\ndevices = '*'\npercent = 3", "one of canaries, devices, groups, percent"),
         ("group = 3", "[[group]]"),
         ("[pace]\nmax_in_flight = 0", "at least 1"),
-        ("[pace]\nmax_in_flight = 'many'", "right type"),
+        ("[pace]\nmax_in_flight = 'many'", "pace.max_in_flight: expected a whole number"),
+        ("[pace]\nmax_in_flight = 2.5", "pace.max_in_flight: expected a whole number"),
+        ("[pace]\nmax_in_flight = 'off'", "max_in_flight: expected a whole number"),
+        ("[pace]\npatience_s = inf", "pace.patience_s: expected a finite number, got inf"),
+        ("[pace]\nattempts = [1]", "pace.attempts: expected a whole number"),
+        ("pace = 3", "beginning with [pace]"),
+        ("[[wave]]\npercent = 25.5", "wave.percent: expected a whole number"),
+        ("[[wave]]\npercent = true", "wave.percent: expected a whole number"),
+        ("[[wave]]\npercent = 5\nmin_finished = 2.5", "wave.min_finished: expected a whole"),
+        ("[[wave]]\npercent = 5\nmin_finished = 'off'", "wave.min_finished: expected a whole"),
+        ("[[wave]]\npercent = 5\nsoak_s = inf", "wave.soak_s: expected a finite number"),
+        ("[[wave]]\npercent = 5\nsoak_s = '60'", "wave.soak_s: expected a finite number"),
+        ("[[wave]]\ngroups = 'kiosks'", "wave.groups: expected a list"),
+        (RULE + "ratio_max = '1.2'", "group.ratio_max: expected a finite number, got '1.2'"),
+        (RULE + "ratio_max = nan", "group.ratio_max: expected a finite number"),
+        ("[[window]]\ntime = '22:00-04:30'\ndays = 3", "window.days: expected a list"),
+        ("[[window]]\ntime = '22:00-04:30'\ndays = 'sat'", "window.days: expected a list"),
+        ("continuous_days = true", "expected a number of days"),
+        ("continuous_days = '3'", "expected a number of days"),
+        ("continuous_days = inf", "at most 36500"),
         ("[[window]]\ntime = 'noon'", "22:00-04:30"),
         ("continuous_days = 0", "more than 0"),
         ("note = ", "expected TOML such as `percent = 25`"),
@@ -196,6 +218,47 @@ def test_plan_files_that_are_wrong_say_where(tmp_path: Path, text: str, says: st
         read_recipe(path)
     assert str(path) in str(caught.value)
     assert says in str(caught.value)
+
+
+toml = st.one_of(
+    *(st.integers(-2, 200), st.floats(), st.booleans(), st.just(10**30), st.just("off")),
+    *(st.text(max_size=3), st.lists(st.integers(0, 3), max_size=2), st.just({"a": 1})),
+)
+places = st.sampled_from(
+    [("pace", name.name) for name in fields(Pace) if name.name != "windows"]
+    + [("wave", name) for name in ("percent", "canaries", "groups", "devices")]
+    + [("gate", name.name) for name in fields(Gate)]
+    + [("group", name.name) for name in fields(GroupRule)]
+    + [("window", name) for name in ("time", "days", "zone")]
+    + [("", "continuous_days"), ("", "note")]
+)
+
+
+@given(place=places, value=toml)
+def test_a_plan_file_is_refused_or_its_plan_can_be_read_back(
+    place: tuple[str, str], value: object
+) -> None:
+    where, name = place
+    group: dict[str, object] = {"name": "a", "pick": "b", "profile": "c"}
+    window: dict[str, object] = {"time": "22:00-04:30"}
+    tables: dict[str, dict[str, object]] = {
+        "": {name: value},
+        "pace": {"pace": {name: value}},
+        "wave": {"wave": [{name: value}]},
+        "gate": {"wave": [{"percent": 5, name: value}]},
+        "group": {"group": [{**group, name: value}]},
+        "window": {"window": [{**window, name: value}]},
+    }
+    try:
+        recipe = parse_recipe(tables[where])
+    except PlanError:
+        return
+    plan = plan_of({"a": ["dev-0"]}, [("w", ["dev-0"], recipe.waves[0].gate or LATER_GATE)])
+    bounds = [replace(each.bounds, ratio_max=rule.ratio_max) for each in plan.groups
+              for rule in recipe.groups if rule.ratio_max is not None]  # fmt: skip
+    groups = tuple(replace(plan.groups[0], bounds=bound) for bound in bounds) or plan.groups
+    kept = replace(plan, pace=recipe.pace, note=recipe.note, groups=groups)
+    assert read_plan(checked_plan_text(kept)) == kept
 
 
 def test_a_selector_may_stand_wherever_devices_do() -> None:

@@ -2,18 +2,22 @@
 
 import contextlib
 import json
+import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgenas.campaign.rolling import known_peaks
 from edgenas.fleet.audit import check_chain
 from edgenas.fleet.errors import FleetJournalError
 from edgenas.fleet.journal import FleetJournal
-from edgenas.fleet.rollout_log import RolloutLog, opened
-from edgenas.rollout.asking import Verb, ask
-from edgenas.rollout.errors import RolloutStoreError
+from edgenas.fleet.rollout_log import Account, EventRow, RolloutLog, RolloutRow, opened
+from edgenas.rollout.asking import Verb, ask, begin
+from edgenas.rollout.conductor import Conductor
+from edgenas.rollout.errors import PlanError, RolloutStoreError, UnreadableError
 from edgenas.rollout.events import (
     KINDS,
     Accepted,
@@ -25,16 +29,17 @@ from edgenas.rollout.events import (
     Resumed,
     Started,
     event_text,
+    plan_text,
     read_event,
 )
 from edgenas.rollout.evidence import Evidence
 from edgenas.rollout.journal_store import JournalStore
-from edgenas.rollout.plan import LATER_GATE, Member
+from edgenas.rollout.plan import LATER_GATE, Member, Pace
 from edgenas.rollout.state import replay
 from edgenas.rollout.store import MemoryStore, RolloutStore, load
 from edgenas.rollout.verbs import pause
 from tests.databases import POSTGRES, place
-from tests.edgenas.rollout.sim import plan_of
+from tests.edgenas.rollout.sim import SimClock, SimDesk, SimDevice, plan_of
 
 ID = "1" * 32
 PLAN = plan_of({"a": ["dev-0"]}, [("w", ["dev-0"], LATER_GATE)])
@@ -190,3 +195,60 @@ def test_the_fold_does_not_depend_on_how_often_it_is_made() -> None:
     once = replay(PLAN, read)
     assert once == replay(PLAN, [(event, 5) for event in EVENTS[:5]])
     assert once.waves["w"].accepted == {"perf_gate": 1}
+
+
+WRONG: list[dict[str, object]] = [
+    {"pace": Pace(patience_s=math.inf)},
+    {"pace": Pace(max_in_flight=2.5)},  # type: ignore[arg-type]
+    {"saved_groups": {"lab": "\ud800"}},
+    {"ways_back": {"back": ({"way": ("back",)},)}},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_what_could_not_be_read_back_is_not_kept(
+    store: RolloutStore, wrong: dict[str, object]
+) -> None:
+    with pytest.raises(PlanError, match="expected a plan that"):
+        store.add(replace(PLAN, **wrong))
+    assert store.ids() == []
+
+
+class Nobody(SimDesk):
+    """Devices of which nothing is ever heard."""
+
+    def wait_deployment_news(self, timeout_s: float) -> frozenset[str]:
+        return frozenset()
+
+
+@pytest.mark.parametrize("what", ["plan", "event"])
+def test_a_rollout_that_cannot_be_read_stops_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    """As an edgenas of another version may have left it."""
+    clock = SimClock()
+    desk = Nobody(clock)
+    desk.devices = {"dev-0": SimDevice("dev-0", "old")}
+    other = replace(PLAN, rollout_id="2" * 32, version=4)
+    with contextlib.closing(FleetJournal(place(tmp_path / "fleet.sqlite"))) as journal:
+        store = JournalStore(journal.rollouts)
+        text = plan_text(PLAN)
+        text = (
+            text if what == "event" else text.replace('"max_in_flight":16', '"max_in_flight":0.5')
+        )
+        nobody = Account("rollout.planned", {}, by_itself=False)
+        journal.rollouts.add(RolloutRow(ID, "main", text), nobody, 1)
+        if what == "event":
+            journal.rollouts.append(ID, [EventRow(1, 1, "surprise", "{}")], [], 1)
+        store.add(other)
+        assert begin(store, other.rollout_id, "op", 1).status == "RUNNING"
+        conductor = Conductor(store, desk, clock)
+        state = conductor.run(other.rollout_id, desk, lambda now, _: bool(now.offers_ms))
+        assert state.status == "RUNNING"
+        assert known_peaks(store) == {}
+        assert "rollout 11111111 is left out, the others go on" in caplog.text
+        caplog.clear()
+        conductor.step(other.rollout_id)
+        assert not caplog.records
+        with pytest.raises(UnreadableError, match="expected"):
+            Conductor(store, desk, clock).step(ID)
