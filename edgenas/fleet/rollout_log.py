@@ -6,7 +6,7 @@ audit log in the same transaction. Leaves the meaning of plans and events to `ed
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import BindParameter, bindparam, func, insert, select
@@ -106,6 +106,10 @@ class RolloutLog:
     def __init__(self, database: Database, audit: AuditLog) -> None:
         self._database = database
         self._audit = audit
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Look at several rollouts and add to them, all or none; nobody else adds meanwhile."""
+        return self._database.transaction()
 
     def add(self, rollout: RolloutRow, account: Account, wall_ms: int) -> bool:
         """Remember a plan; False if a rollout of that id is there already."""

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 
 from edgenas.rollout.errors import RolloutStoreError, VerbError
 from edgenas.rollout.events import Event
+from edgenas.rollout.others import Others
 from edgenas.rollout.state import RolloutState
-from edgenas.rollout.store import RolloutStore, catch_up, load, load_if_readable
+from edgenas.rollout.store import RolloutStore, catch_up, load
 from edgenas.rollout.verbs import start, take_over
 
 _TRIES = 1000  # a driver writes a few times a second at most
@@ -47,19 +48,34 @@ def ask(store: RolloutStore, rollout_id: str, verb: Verb, wall_ms: int) -> Rollo
 
 
 def begin(store: RolloutStore, rollout_id: str, by: str, wall_ms: int) -> RolloutState:
-    """Start a rollout: the older ones lose its devices first, so that no device is in two.
+    """Start a rollout: the older ones lose its devices with it, so that no device is in two.
+
+    That is one step: of two that are started at the same time one is the first.
 
     Raises:
         VerbError: It has ended, or a later plan has been started on some of its devices.
     """
     state = load(store, rollout_id)
-    others = (load_if_readable(store, other) for other in store.ids() if other != rollout_id)
-    same_slot = [other for other in others if other and other.plan.slot == state.plan.slot]
-    if not start(state, by, same_slot):
-        return state
-    for other in same_slot:
-        ask(store, other.plan.rollout_id, lambda now: take_over(now, state), wall_ms)
-    return ask(store, rollout_id, lambda now: start(now, by, same_slot), wall_ms)
+    others = Others(store, state.plan)
+    others.look()  # the long look, while everybody else goes on
+    with store.together():
+        catch_up(store, state)
+        older = others.look()
+        started = start(state, by, older)
+        for other in older if started else ():
+            _append(store, other, take_over(other, state), wall_ms)
+        _append(store, state, started, wall_ms)
+    catch_up(store, state)
+    return state
+
+
+def _append(
+    store: RolloutStore, state: RolloutState, events: Sequence[Event], wall_ms: int
+) -> None:
+    """Add to what was looked at inside `together`, so that nobody can have been quicker."""
+    at_ms = max(wall_ms, state.newest_ms)
+    if events and not store.append(state.plan.rollout_id, state.position, events, at_ms):
+        raise RolloutStoreError("expected to be alone with the rollouts, got another's word")
 
 
 def find(store: RolloutStore, wanted: str | None) -> str:

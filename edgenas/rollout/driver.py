@@ -18,12 +18,13 @@ from edgenas.fleet.clock import Clock
 from edgenas.rollout.course import Course
 from edgenas.rollout.decide import Now, decide
 from edgenas.rollout.errors import RolloutError
-from edgenas.rollout.events import Event, Moved, Offered
+from edgenas.rollout.events import Event, Joined, Moved, Offered
 from edgenas.rollout.evidence import Evidence, judge_trial
+from edgenas.rollout.others import Others
 from edgenas.rollout.state import RolloutState, deployment_id
 from edgenas.rollout.store import RolloutStore, catch_up, load
 from edgenas.rollout.trips import BEFORE_SWITCH, ENDED, Trip, TripState, Way
-from edgenas.rollout.verbs import Candidate, join
+from edgenas.rollout.verbs import Candidate, join, lose_joined
 from firmware_bridge.wire.messages import DeployReport
 
 _log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class RolloutDriver:
         self._store = store
         self._desk = desk
         self.state: RolloutState = load(store, rollout_id)
+        self._others = Others(store, self.state.plan)
         self._clock = RolloutClock(clock, self.state.newest_ms)
         self._hear_all = self._tell_all = True
         self._device_of: dict[str, str] = {}  # deployment to device
@@ -201,8 +203,28 @@ class RolloutDriver:
 
     def _let_join(self) -> None:
         plan = self.state.plan
-        if plan.continuous and self.state.status == "RUNNING":
-            self._commit(join(self.state, self._desk.candidates(plan.slot), self.now().ms))
+        if not plan.continuous or self.state.status != "RUNNING":
+            return
+        candidates, now_ms = self._desk.candidates(plan.slot), self.now().ms
+        if not join(self.state, candidates, now_ms):
+            return  # mostly nobody is new
+        others = self._others.look()  # the long look, while everybody else goes on
+        if not join(self.state, candidates, now_ms, others):
+            return
+        with self._store.together():
+            others = self._others.look()
+            joined = join(self.state, candidates, now_ms, others)
+            if joined and self._commit(joined):
+                self._take_from(others, joined)
+
+    def _take_from(self, others: Iterable[RolloutState], joined: Sequence[Joined]) -> None:
+        """Have older rollouts lose who has joined; used inside `together`."""
+        for other in others:
+            events = lose_joined(other, self.state.plan, joined)
+            if events:
+                name, at_ms = other.plan.rollout_id, max(self.now().ms, other.newest_ms)
+                if not self._store.append(name, other.position, events, at_ms):
+                    raise RolloutError(f"expected to be alone with rollout {name}; start again")
 
     def _decide(self) -> None:
         for _ in range(_MAX_ROUNDS):

@@ -111,11 +111,18 @@ class Joined:
 
 @dataclass(frozen=True, kw_only=True)
 class Superseded:
-    """A newer rollout has taken these devices over."""
+    """A newer rollout has taken these devices over.
+
+    Attributes:
+        devices: Which.
+        by: Id of the newer one.
+        joining: It took them in when they appeared, rather than when it was started.
+    """
 
     kind: ClassVar[str] = "superseded"
     devices: tuple[str, ...]
     by: str
+    joining: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

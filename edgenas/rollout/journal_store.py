@@ -54,7 +54,7 @@ _ACTIONS: dict[type[Any], str] = {
     RollbackAsked: "rollout.rollback_asked",
     Ended: "rollout.ended",
 }
-_NOT_BY_A_PERSON = (WaveOpened, SoakBegan, WavePassed, Joined, Ended)
+_NOT_BY_A_PERSON = (WaveOpened, SoakBegan, WavePassed, Joined, Ended)  # and see `_by_itself`
 
 
 def accounts_of(events: Sequence[Event]) -> list[Account]:
@@ -68,7 +68,13 @@ def accounts_of(events: Sequence[Event]) -> list[Account]:
 
 def _by_itself(event: Event) -> bool:
     """Whether nobody asked for it; a gate's pause names no one."""
-    return isinstance(event, _NOT_BY_A_PERSON) or (isinstance(event, Paused) and not event.by)
+    match event:
+        case Paused():
+            return not event.by
+        case Superseded():
+            return event.joining
+        case _:
+            return isinstance(event, _NOT_BY_A_PERSON)
 
 
 class JournalStore:
@@ -116,6 +122,11 @@ class JournalStore:
         with _in_our_words():
             accounts, wall_ms = accounts_of(events), self._clock.wall_ms()
             return self._log.append(rollout_id, rows, accounts, wall_ms)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with _in_our_words(), self._log.transaction():
+            yield
 
 
 @contextmanager

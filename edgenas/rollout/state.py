@@ -92,6 +92,11 @@ class RolloutState:
         self.courses[course.device_id] = course
         self.index.note(course)
 
+    def owns(self, device: str) -> bool:
+        """Whether the device belongs to this rollout and not to a newer one; to a draft none."""
+        course = self.courses.get(device)
+        return self.status != "DRAFT" and course is not None and course.superseded_by is None
+
     @property
     def current_wave(self) -> str | None:
         """The wave that is open and has not passed, None if there is none."""

@@ -2,14 +2,16 @@
 
 Plans and events are only ever added. An append names the last position that its author has seen and
 fails if another process was quicker, so that several may work on one store without deciding
-anything twice. Leaves the database to the implementation (`journal_store`).
+anything twice; what concerns several rollouts is looked at and written `together`. Leaves the
+database to the implementation (`journal_store`).
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,12 +74,18 @@ class RolloutStore(Protocol):
             Whether they were kept; if not, something else has happened in between.
         """
 
+    def together(self) -> AbstractContextManager[None]:
+        """Look at several rollouts and append to them as one step, or to none on an exception.
+
+        Nobody else appends meanwhile, so it must be short; what it appends is durable on leaving.
+        """
+
 
 class MemoryStore:
     """The twin in memory; it keeps the same JSON as a database would."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._plans: dict[str, str] = {}
         self._events: dict[str, list[tuple[int, str, str]]] = {}
 
@@ -116,6 +124,16 @@ class MemoryStore:
                 return False
             kept.extend(rows)
         return True
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with self._lock:
+            before = {name: list(rows) for name, rows in self._events.items()}
+            try:
+                yield
+            except BaseException:
+                self._events = before
+                raise
 
 
 def load(store: RolloutStore, rollout_id: str) -> RolloutState:

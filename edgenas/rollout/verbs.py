@@ -89,14 +89,16 @@ def start(state: RolloutState, by: str, others: Sequence[RolloutState] = ()) -> 
 
 def take_over(older: RolloutState, newer: RolloutState) -> list[Event]:
     """What an older rollout loses to a newer one that starts: no device is ever in two."""
-    if older.status == "DRAFT" or older.plan.slot != newer.plan.slot:
+    if older.plan.slot != newer.plan.slot:
         return []
-    taken = [
-        device
-        for device in newer.courses
-        if device in older.courses and older.courses[device].superseded_by is None
-    ]
-    return [Superseded(devices=tuple(taken), by=newer.plan.rollout_id)] if taken else []
+    taken = tuple(device for device in newer.courses if older.owns(device))
+    return [Superseded(devices=taken, by=newer.plan.rollout_id)] if taken else []
+
+
+def lose_joined(older: RolloutState, newer: Plan, joined: Sequence[Joined]) -> list[Event]:
+    """What an older rollout loses to a newer one that takes in devices which have appeared."""
+    taken = tuple(e.member.device_id for e in joined if older.owns(e.member.device_id))
+    return [Superseded(devices=taken, by=newer.rollout_id, joining=True)] if taken else []
 
 
 def pause(state: RolloutState, by: str, note: str = "") -> list[Event]:
@@ -191,12 +193,31 @@ def retry(state: RolloutState, by: str) -> list[Event]:
     return [RetryAsked(by=by, devices=devices)]
 
 
-def join(state: RolloutState, candidates: Sequence[Candidate], now_ms: int) -> list[Event]:
-    """Take devices into a continuous rollout that were not there when it was planned."""
+def join(
+    state: RolloutState,
+    candidates: Sequence[Candidate],
+    now_ms: int,
+    others: Sequence[RolloutState] = (),
+) -> list[Joined]:
+    """Take devices into a continuous rollout that were not there when it was planned.
+
+    Args:
+        state: The rollout.
+        candidates: The devices that are there.
+        now_ms: The rollout's clock.
+        others: The other rollouts for its slot; what a newer one has stays there, what an older
+            one has it loses, see `lose_joined`.
+    """
     until_ms = state.plan.joins_until_ms
     if state.status != "RUNNING" or until_ms is None or now_ms >= until_ms:
         return []
-    new = [c for c in candidates if c.device_id not in state.courses]
+    newer = [other for other in others if other.plan.version >= state.plan.version]
+    new = [
+        candidate
+        for candidate in candidates
+        if candidate.device_id not in state.courses
+        and not any(other.owns(candidate.device_id) for other in newer)
+    ]
     groups_for = _groups_for(state.plan, new)
     members = (_as_member(state, candidate, groups_for(candidate)) for candidate in new)
     return [Joined(member=member) for member in members if member is not None]

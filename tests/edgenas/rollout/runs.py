@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from edgenas.rollout.asking import begin
 from edgenas.rollout.counts import count
 from edgenas.rollout.decide import Now, counts_of, in_flight, next_due_ms
 from edgenas.rollout.driver import Order, RolloutDriver
-from edgenas.rollout.events import Event, Offered, WaveOpened, WavePassed
+from edgenas.rollout.events import Event, Offered, Superseded, WaveOpened, WavePassed
 from edgenas.rollout.plan import Plan
-from edgenas.rollout.state import OPEN_STATUS, RolloutState, deployment_id, fresh, replay
+from edgenas.rollout.state import RolloutState, deployment_id, fresh, replay
 from edgenas.rollout.store import MemoryStore, load
-from edgenas.rollout.verbs import start, take_over
 from tests.edgenas.rollout.sim import NEVER, Crash, SimClock, SimDesk, SimDevice
 
 HORIZON_MS = 40 * 86_400_000
@@ -36,12 +36,7 @@ class Run:
     def begin(self, plan: Plan) -> RolloutDriver:
         """Plan, take devices over from older rollouts, start."""
         self.store.add(plan)
-        newer = load(self.store, plan.rollout_id)
-        others = [load(self.store, other) for other in self.drivers]
-        events = start(newer, "op", others)
-        for older in others:
-            self.ask(older, take_over(older, newer))
-        self.ask(newer, events)
+        begin(self.store, plan.rollout_id, "op", self.clock.wall_ms())
         self.drivers[plan.rollout_id] = self._driver(plan.rollout_id)
         return self.drivers[plan.rollout_id]
 
@@ -115,15 +110,19 @@ class Run:
         again = replay(driver.state.plan, [(r.event, r.at_ms) for r in records])
         assert again == driver.state, "a restart would see something else"
         check_index(driver.state)
+        takers = [r.event.by for r in records if isinstance(r.event, Superseded)]
+        versions = [self.store.plan(taker).version for taker in takers]
+        assert all(version > driver.state.plan.version for version in versions), takers
         self._check_owners()
 
     def _check_owners(self) -> None:
-        """No device is in two rollouts for its slot that are open."""
+        """No device is in two rollouts for its slot that have begun."""
+        states = [self.state(rollout_id) for rollout_id in self.drivers]
         for device in self.desk.devices:
             owners = [
                 state.plan.rollout_id
-                for state in (self.drivers[i].state for i in self.drivers)
-                if state.status in OPEN_STATUS
+                for state in states
+                if state.status != "DRAFT"
                 and device in state.courses
                 and state.courses[device].superseded_by is None
             ]

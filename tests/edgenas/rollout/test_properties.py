@@ -2,16 +2,27 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgenas.rollout.errors import VerbError
-from edgenas.rollout.events import Event, Started
-from edgenas.rollout.plan import CANARY_GATE, LATER_GATE, Gate, Pace, Plan
+from edgenas.rollout.events import Event, Started, Superseded
+from edgenas.rollout.plan import (
+    CANARY_GATE,
+    JOINERS,
+    LATER_GATE,
+    Gate,
+    Member,
+    Pace,
+    Plan,
+    Wave,
+)
 from edgenas.rollout.state import RolloutState
-from edgenas.rollout.verbs import abort, pause, resume, retry, rollback
+from edgenas.rollout.verbs import Candidate, abort, pause, resume, retry, rollback
 from tests.edgenas.rollout.runs import Run, check_waves
 from tests.edgenas.rollout.sim import FATES, PATH, Fate, SimDevice, plan_of
 
@@ -128,6 +139,120 @@ def check_what_runs(run: Run, boards: Sequence[SimDevice]) -> None:
     for board in boards:
         group = "ab"[int(board.device_id[-1]) % 2]
         assert board.active in ("old", f"{group}-2", f"{group}-4")
+
+
+def candidate_of(board: SimDevice) -> Candidate:
+    group = "ab"[int(board.device_id[-1]) % 2]
+    return Candidate(device_id=board.device_id, profile=group, active=board.active, keyids=("key",))
+
+
+def continuous(plan: Plan, members: AbstractSet[str], until_ms: int) -> Plan:
+    """The plan with some of its devices, and open for all others that have one of its groups."""
+    waves = [replace(w, devices=tuple(d for d in w.devices if d in members)) for w in plan.waves]
+    return replace(
+        plan,
+        groups=tuple(replace(group, joins=True) for group in plan.groups),
+        members=tuple(member for member in plan.members if member.device_id in members),
+        waves=(*(wave for wave in waves if wave.devices), Wave(name=JOINERS, devices=())),
+        empty_way_back=dict.fromkeys("ab", "back"),
+        joins_until_ms=until_ms,
+    )
+
+
+appearing = st.lists(
+    st.one_of(
+        st.tuples(st.just("wait"), st.integers(0, 90)),
+        st.tuples(st.just("crash"), st.integers(1, 12)),
+        st.tuples(st.just("appear"), st.integers(0, 6)),
+        st.tuples(st.just("newer"), st.just(0)),
+        st.tuples(st.sampled_from(["pause", "accept", "abort", "rollback"]), st.integers(0, 1)),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    fates_of=boards,
+    parts=st.tuples(*[st.sets(st.integers(0, 6), max_size=4)] * 2),
+    open_for=st.tuples(*[st.sampled_from([0, 30, 7 * 1440])] * 2),
+    script=appearing,
+)
+def test_a_device_that_appears_is_in_one_rollout_and_no_older_one_takes_it_from_a_newer(
+    fates_of: list[list[Fate]],
+    parts: tuple[set[int], set[int]],
+    open_for: tuple[int, int],
+    script: list[tuple[str, int]],
+) -> None:
+    """Two continuous rollouts over empty boards, of which each plan knows a part."""
+    boards = devices_of(fates_of)
+    for board in boards:
+        board.active = None
+    run = Run(boards)
+    plans = []
+    for version, part, minutes in zip((2, 4), parts, open_for, strict=True):
+        plan = plan_for(boards, [LATER_GATE], Pace(), version)
+        until_ms = run.clock.wall_ms() + minutes * MINUTE_MS
+        plans.append(continuous(plan, {f"dev-{number}" for number in part}, until_ms))
+    run.begin(replace(plans[0], members=refreshed(plans[0], run)))
+    there = set[int]()
+    for what, how_much in script:
+        if what == "newer" and SECOND not in run.drivers:
+            run.begin(replace(plans[1], members=refreshed(plans[1], run)))
+        elif what == "appear":
+            there.add(how_much)
+        elif what == "crash":
+            run.desk.crash_in = how_much
+        elif what in VERBS and how_much < len(run.drivers):
+            ask(run, list(run.drivers)[how_much], what)
+        run.desk.joining = [candidate_of(boards[n]) for n in sorted(there) if n < len(boards)]
+        run.go(how_much * MINUTE_MS if what == "wait" else 0)
+    run.desk.crash_in = None
+    run.settle()
+    for board in boards:
+        older, newer = (run.state(i) if i in run.drivers else None for i in (FIRST, SECOND))
+        if newer is not None and newer.owns(board.device_id):
+            assert older is None or not older.owns(board.device_id)
+        group = "ab"[int(board.device_id[-1]) % 2]
+        assert board.active in (None, f"{group}-2", f"{group}-4")
+
+
+def two_continuous(older: Sequence[int], newer: Sequence[int]) -> Run:
+    """Two rollouts that take newcomers in, both over three boards that all have appeared."""
+    run = Run(devices_of([[Fate()], [Fate()], [Fate("gone", 2)], [Fate()], [Fate()]]))
+    boards = list(run.desk.devices.values())
+    until_ms = run.clock.wall_ms() + 7 * 1440 * MINUTE_MS
+    for version, part in ((2, older), (4, newer)):
+        plan = plan_for(boards, [LATER_GATE], Pace(), version)
+        run.begin(continuous(plan, {f"dev-{number}" for number in part}, until_ms))
+    run.desk.joining = [candidate_of(board) for board in boards]
+    return run
+
+
+def test_an_older_rollout_leaves_a_newer_one_the_device_of_a_later_wave() -> None:
+    run = two_continuous(older=[0, 1], newer=[3, 4, 2])
+    run.step()
+    assert run.state(SECOND).owns("dev-2")
+    assert run.state(SECOND).courses["dev-2"].wave != JOINERS
+    assert "dev-2" not in run.state(FIRST).courses
+
+
+def test_a_newer_rollout_takes_an_older_ones_device_when_it_appears() -> None:
+    run = two_continuous(older=[0, 1, 2], newer=[3, 4])
+    run.step()
+    older, newer = run.state(FIRST), run.state(SECOND)
+    assert all(newer.owns(f"dev-{number}") for number in range(5))
+    assert {course.superseded_by for course in older.courses.values()} == {SECOND}
+    superseded = [r.event for r in run.store.events(FIRST) if isinstance(r.event, Superseded)]
+    assert [event.joining for event in superseded] == [True]
+
+
+def refreshed(plan: Plan, run: Run) -> tuple[Member, ...]:
+    """The members with what they run now."""
+    return tuple(
+        replace(member, incumbent=run.desk.devices[member.device_id].active)
+        for member in plan.members
+    )
 
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
