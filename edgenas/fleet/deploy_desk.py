@@ -129,6 +129,7 @@ class DeployDesk:
             hold=hold_reason is not None, hold_reason=hold_reason,
         )  # fmt: skip
         with self._journal.transaction():
+            self._in_force(place)
             self._close_offered(place, "SUPERSEDED")
             self._log.add(row)
             wish = self._keep(place, wish)
@@ -192,9 +193,17 @@ class DeployDesk:
         self._news.clear()
         return news
 
-    def withdraw(self, place: Place) -> None:
-        """Wish nothing for a slot; what was only offered is CANCELLED, the model there stays."""
+    def withdraw(self, place: Place, only: str | None = None) -> None:
+        """Wish nothing for a slot; what was only offered is CANCELLED, the model there stays.
+
+        Args:
+            place: Device and slot.
+            only: If given, nothing happens unless this deployment is the one wished for.
+        """
         with self._journal.transaction():
+            wish = self._in_force(place)
+            if only is not None and (wish is None or wish.deployment != only):
+                return
             self._close_offered(place, "CANCELLED")
             nothing = self._keep(place, Wish(rev=0))
             self._note("wish.withdrawn", place, nothing)

@@ -71,9 +71,9 @@ class HostDeployments(HostPart):
         place = (check_device_id(device_id), slot)
         with self._changed:
             self._engine.check_alive()
-            if self._desks.deployments.knows(deployment_id):
-                return deployment_id
             with self._desks.post.held(), self._journal.transaction():
+                if self._desks.deployments.knows(deployment_id):  # or another process was quicker
+                    return deployment_id
                 self._desks.ways_back.keep(place, manifest, ways_back)
                 self._desks.ways_back.remember([envelope, *ways_back])
                 self._desks.deployments.offer(
@@ -125,11 +125,17 @@ class HostDeployments(HostPart):
             self._engine.check_alive()
             self._desks.deployments.release_hold(deployment_id)
 
-    def withdraw(self, device_id: str, slot: str) -> None:
-        """Wish nothing for a slot: what is not yet activating stops, and the model there stays."""
+    def withdraw(self, device_id: str, slot: str, deployment_id: str | None = None) -> None:
+        """Wish nothing for a slot: what is not yet activating stops, and the model there stays.
+
+        Args:
+            device_id: Which device.
+            slot: Which slot.
+            deployment_id: If given, only if this is what is wished for.
+        """
         with self._changed:
             self._engine.check_alive()
-            self._desks.deployments.withdraw((check_device_id(device_id), slot))
+            self._desks.deployments.withdraw((check_device_id(device_id), slot), deployment_id)
             self._changed.notify_all()
 
     def set_hold(self, deployment_id: str, reason: str | None) -> None:

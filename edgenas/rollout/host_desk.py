@@ -65,7 +65,7 @@ class HostDesk:
 
     def withdraw(self, device_id: str, slot: str, deployment_id: str) -> None:
         if self._host.wished(device_id, slot) == deployment_id:
-            self._host.withdraw(device_id, slot)
+            self._host.withdraw(device_id, slot, deployment_id)
 
     def look(self, deployment_id: str) -> Word | None:
         phase = self._host.deployment_phase(deployment_id)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from itertools import chain
@@ -180,6 +181,42 @@ def test_the_jobs_of_a_host_that_died_are_ended_by_the_other(pair: tuple[Lab, Pa
         gate_of(lab).leave.release()
     assert [outcome_of(two.hosts[1]).job_id for _ in jobs] == jobs
     assert all(lab.twins["dev-1"].disk.attempts[job] == 1 for job in jobs)  # measured once each
+
+
+def test_hosts_that_offer_the_same_at_the_same_time_offer_it_once(pair: tuple[Lab, Pair]) -> None:
+    lab, two = pair
+    names, release = [f"{number:032x}" for number in range(30)], release_of(lab)
+    together, failed = threading.Barrier(2), list[Exception]()
+
+    def offer_all(host: FleetHost) -> None:
+        for name in names:
+            together.wait(WAIT_S)
+            try:
+                host.offer("dev-2", "main", release, deployment_id=name)
+            except Exception as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=offer_all, args=(host,)) for host in two.hosts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    offered = [entry for entry in lab.journal.audit.entries() if entry.action == "wish.offered"]
+    assert [json.loads(entry.detail)["deployment"] for entry in offered] == names
+    (last,) = [row.deployment_id for row in lab.journal.deployments.open_deployments()]
+    assert last == names[-1]  # each one before is superseded, whichever host offered it
+
+
+def test_what_another_host_has_offered_since_is_not_withdrawn(pair: tuple[Lab, Pair]) -> None:
+    lab, two = pair
+    one, other = two.hosts
+    older = one.offer("dev-2", "main", release_of(lab))
+    newer = other.offer("dev-2", "main", release_of(lab, 4, seed=2))
+    one.withdraw("dev-2", "main", older)
+    assert one.wished("dev-2", "main") == newer
+    one.withdraw("dev-2", "main", newer)
+    assert one.wished("dev-2", "main") is None
 
 
 def test_a_hold_is_not_put_on_what_another_host_has_taken_back(pair: tuple[Lab, Pair]) -> None:
