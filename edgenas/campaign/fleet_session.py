@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgenas.broker.thread import BrokerThread
 from edgenas.campaign.rundir import RunDir
-from edgenas.database.address import Where
+from edgenas.database.address import Address, Where
 from edgenas.fleet.enrolment_desk import EnrolmentDesk
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.journal import FleetJournal
@@ -58,7 +58,7 @@ def fleet_host(
     database: Where | None = None,
     tls: Path | None = None,
 ) -> Iterator[FleetHost]:
-    """The host's end of a fleet, with the run folder's shelf and journal.
+    """The host's end of a fleet, with the run folder's journal and the shelf beside that.
 
     Args:
         run: the run folder.
@@ -80,5 +80,22 @@ def fleet_host(
         desk = None
         if access is not None and access.site is not None:
             desk = EnrolmentDesk(journal, access.site)
-        shelf = BlobShelf(run.shelf)
+        shelf = shelf_for(run, database)
         yield stack.enter_context(FleetHost(link, fleet, shelf, journal, enrolment=desk))
+
+
+def shelf_for(run: RunDir, database: Where | None) -> BlobShelf:
+    """The shelf beside a journal: whoever works on that file has the bytes that its wishes name.
+
+    What the run folder has kept by itself is taken in. A journal on a server has nothing beside it;
+    there the run folder's own shelf is used.
+
+    Raises:
+        ShelfError: it cannot be made, or has no room.
+    """
+    file = Address.parse(database or run.fleet).file
+    if file is None:
+        return BlobShelf(run.shelf)
+    shelf = BlobShelf(file.parent / run.shelf.name)
+    shelf.take_in(run.shelf)
+    return shelf

@@ -13,7 +13,8 @@ devices.json                   search: how devices and finalists are measured
 study.sqlite                   search: every trial and measurement
 picks.json                     pick
 shipments.json                 ship
-fleet.sqlite, shelf/           the host's side of the fleet, rollouts included
+fleet.sqlite, shelf/           the host's side of the fleet, rollouts included; with a database file
+                               elsewhere, both are there
 heads/                         fleet merge-heads: what devices have learnt, and the merged heads
 test.json                      report: the one reading of the test split
 report.json, report.html       report

@@ -192,7 +192,7 @@ def _start(args: argparse.Namespace) -> int:
         if not is_over(state) and state.status != "ABORTED":
             state = begin(store, rollout_id, this_person(), clock.wall_ms())
         desk = HostDesk(host, known_profiles(*args.profile_dirs))
-        conductor = Conductor(store, desk, clock)
+        conductor = Conductor(store, desk, clock, desk.lacks)
         with Screen() as screen:
 
             def seen(now: RolloutState, happened: list[Event]) -> bool:

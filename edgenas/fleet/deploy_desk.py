@@ -29,6 +29,7 @@ from edgenas.fleet.deployments import (
     DeploymentOutcome,
     Progress,
     believed,
+    excused,
     gives_up,
     has_ended,
     step,
@@ -194,12 +195,7 @@ class DeployDesk:
         return news
 
     def withdraw(self, place: Place, only: str | None = None) -> None:
-        """Wish nothing for a slot; what was only offered is CANCELLED, the model there stays.
-
-        Args:
-            place: Device and slot.
-            only: If given, nothing happens unless this deployment is the one wished for.
-        """
+        """Wish nothing for a slot (or only if `only` is wished for); a mere offer is CANCELLED."""
         with self._journal.transaction():
             wish = self._in_force(place)
             if only is not None and (wish is None or wish.deployment != only):
@@ -242,6 +238,11 @@ class DeployDesk:
         now_s = self._clock.monotonic_s()
         deployment.progress = step(deployment.progress, event.state, now_s)
         self._rearm(deployment)
+
+    def excuse(self, device_id: str) -> None:
+        """A device waits for bytes that are not here: meanwhile no timer runs against it."""
+        for each in [each for each in self._open.values() if each.row.device_id == device_id]:
+            each.progress = excused(each.progress, self._clock.monotonic_s())
 
     def hear_report(
         self, device_id: str, deployment_id: str, report: DeployReport, body: bytes

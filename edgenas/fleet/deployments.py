@@ -98,6 +98,14 @@ def has_ended(state: State | None, slot: str, deployment_id: str) -> bool:
     return held is not None and held.phase == "IDLE" and held.deployment == deployment_id
 
 
+def excused(progress: Progress, now_s: float) -> Progress:
+    """Re-arm both timers of an accepted deployment: the host made the device wait until now."""
+    if progress.accepted_s is None:
+        return progress
+    waited_s = now_s - progress.step_s
+    return replace(progress, accepted_s=progress.accepted_s + waited_s, step_s=now_s)
+
+
 def gives_up(progress: Progress, timers: HostTimers) -> tuple[float | None, DeployOutcome]:
     """When the host gives a deployment up without further word, and with which outcome.
 

@@ -200,7 +200,9 @@ class Reception:
                 desks.deployments.refresh()  # the wish may be younger than the last look around
                 allowed = desks.deployments.blob(device_id, digest)
                 candidate = allowed is None
-        sent = desks.blobs.answer(device_id, request, allowed)
+            if allowed is not None and not candidate and not desks.blobs.has(allowed):
+                desks.deployments.excuse(device_id)
+        sent = desks.blobs.answer(device_id, request, allowed, wished=not candidate)
         if candidate and sent:
             desks.allowance.spend(device_id, sent)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgenas.fleet.errors import ShelfError
+from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.values import (
     BLOB_CAP_BYTES,
     CHUNK_BYTES,
@@ -83,6 +84,36 @@ class BlobShelf:
         except OSError as error:
             raise ShelfError(f"expected room on the shelf, got {error}; free disk space") from error
 
+    def take_in(self, other: Path) -> None:
+        """Have what another shelf has as well: linked where the disk allows that, else copied.
+
+        Args:
+            other: Its directory; one that is not there has nothing.
+
+        Raises:
+            ShelfError: It cannot be read, or there is no room.
+        """
+        try:
+            found = list(other.iterdir()) if other.is_dir() else []
+            new = [path for path in found if _names_a_blob(path.name) and not self._has(path.name)]
+            for path in new:
+                self._link(path)
+            if new:
+                _sync_directory(self._directory)
+        except OSError as error:
+            raise ShelfError(
+                f"expected to take over the blobs of {other}, got {error}; free disk space or "
+                "mend its permissions"
+            ) from error
+
+    def _link(self, path: Path) -> None:
+        try:
+            os.link(path, self._path(path.name))
+        except FileExistsError:
+            return  # another process was quicker
+        except OSError:  # another disk, or a file system without links
+            self.add(path)
+
     def size_of(self, digest: str) -> int | None:
         """Size of a blob in bytes, or None if it is not here."""
         try:
@@ -130,6 +161,9 @@ class BlobShelf:
     def _path(self, digest: str) -> Path:
         return self._directory / check_sha256(digest)
 
+    def _has(self, digest: str) -> bool:
+        return self.size_of(digest) is not None
+
     def _keep(self, pieces: Iterator[bytes], source: str) -> BlobRef:
         with _temporary(self._directory) as (target, temporary):
             digest, size = _copy(pieces, target, source)
@@ -161,6 +195,14 @@ def _drop_if_abandoned(leftover: Path) -> None:
     with suppress(FileNotFoundError, BlockingIOError, PermissionError), leftover.open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         leftover.unlink()
+
+
+def _names_a_blob(name: str) -> bool:
+    try:
+        check_sha256(name)
+    except InvalidValueError:
+        return False
+    return True
 
 
 def _copy(pieces: Iterator[bytes], target: BinaryIO, source: str) -> tuple[str, int]:

@@ -114,7 +114,7 @@ class RolloutDriver:
         self.state: RolloutState = load(store, rollout_id)
         self._others = Others(store, self.state.plan)
         self._clock = RolloutClock(clock, self.state.newest_ms)
-        self._hear_all = self._tell_all = True
+        self._hear_all = self._tell_all = self._offering = True
         self._device_of: dict[str, str] = {}  # deployment to device
         self._learn_ids(self.state.courses.values())
 
@@ -122,16 +122,19 @@ class RolloutDriver:
         """The rollout's time."""
         return self._clock.now()
 
-    def step(self, news: Collection[str] | None = None) -> list[Event]:
+    def step(self, news: Collection[str] | None = None, *, offers: bool = True) -> list[Event]:
         """Hear, decide and tell until nothing is left to do now.
 
         Args:
             news: Deployments of which the desk has heard something; None if that is not known.
+            offers: Whether anything may be offered; everything else goes on without.
 
         Returns:
             What has happened, for those who watch.
         """
         before = self.state.position
+        self._tell_all |= offers and not self._offering
+        self._offering = offers
         if catch_up(self._store, self.state):
             self._tell_all = True  # another process has asked for something
             self._learn_ids(self.state.courses.values())
@@ -229,6 +232,8 @@ class RolloutDriver:
     def _decide(self) -> None:
         for _ in range(_MAX_ROUNDS):
             events = decide(self.state, self.now())
+            if not self._offering:
+                events = [event for event in events if not isinstance(event, Offered)]
             if not events:
                 return
             if self._commit(events):
@@ -274,7 +279,7 @@ class RolloutDriver:
         if trip.withdrawn or trip.state in ("EXPIRED", "SUPERSEDED"):
             self._desk.withdraw(course.device_id, self.state.plan.slot, deployment)
             return None
-        if trip.state == "OFFERED":
+        if trip.state == "OFFERED" and self._offering:
             why = self._desk.offer(self._order(course, way, trip, deployment))
             if why is not None:
                 return why

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import chain
 
 from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.errors import ReleaseError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.profiles import Profiles, released_as
+from edgenas.fleet.releases import read_unverified
 from edgenas.fleet.selectors import NO_LABELS, Labels
 from edgenas.rollout.driver import Order, Word
+from edgenas.rollout.plan import Plan
 from edgenas.rollout.verbs import Candidate
 from firmware_bridge.wire.messages import Facts, State
 
@@ -35,6 +38,7 @@ class HostDesk:
         self._host = host
         self._profiles = profiles
         self._labels, self._labels_until_s = NO_LABELS, -math.inf
+        self._lacking: dict[str, dict[str, int]] = {}
 
     def offer(self, order: Order) -> str | None:
         """Offer it; a device that runs neither what was expected nor the bundle is left alone."""
@@ -51,6 +55,23 @@ class HostDesk:
             deployment_id=order.deployment_id,
         )
         return None
+
+    def lacks(self, plan: Plan) -> Collection[str]:
+        """Digests of the blobs that a plan ships, there or back, and that are not on the shelf.
+
+        Raises:
+            ReleaseError: It holds what is no release.
+        """
+        wanted = self._lacking.get(plan.rollout_id)
+        if wanted is None:
+            backs = chain.from_iterable(plan.ways_back.values())
+            shipped = chain((group.release for group in plan.groups), backs)
+            files = chain.from_iterable(read_unverified(each).files for each in shipped)
+            wanted = {entry.sha256: entry.size_bytes for entry in files}
+        shelf = self._host.shelf
+        left = {name: size for name, size in wanted.items() if shelf.size_of(name) != size}
+        self._lacking[plan.rollout_id] = left
+        return left
 
     def _expected(self, order: Order) -> bool:
         """Whether the way back fits; a silent device is believed to be as planned."""

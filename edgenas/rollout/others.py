@@ -9,7 +9,7 @@ from __future__ import annotations
 from edgenas.rollout.errors import UnreadableError
 from edgenas.rollout.plan import Plan
 from edgenas.rollout.state import RolloutState
-from edgenas.rollout.store import RolloutStore, catch_up, load, tell_unreadable
+from edgenas.rollout.store import RolloutStore, catch_up, load, tell_left_out
 
 
 class Others:
@@ -30,7 +30,7 @@ class Others:
                 self._look_at(rollout_id)
             except UnreadableError as error:
                 self._pass_over(rollout_id)
-                tell_unreadable(rollout_id, error)
+                tell_left_out(rollout_id, error)
         return list(self._states.values())
 
     def _look_at(self, rollout_id: str) -> None:

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from edgenas.errors import EdgenasError
 from edgenas.rollout.errors import RolloutStoreError, UnreadableError
 from edgenas.rollout.events import Event, checked_plan_text, event_text, read_event, read_plan
 from edgenas.rollout.plan import Plan
@@ -153,11 +154,11 @@ def load_if_readable(store: RolloutStore, rollout_id: str) -> RolloutState | Non
     try:
         return load(store, rollout_id)
     except UnreadableError as error:
-        tell_unreadable(rollout_id, error)
+        tell_left_out(rollout_id, error)
         return None
 
 
-def tell_unreadable(rollout_id: str, error: UnreadableError) -> None:
+def tell_left_out(rollout_id: str, error: EdgenasError) -> None:
     """Say that a rollout is left alone."""
     _log.error("rollout %s is left out, the others go on: %s", rollout_id[:8], error)
 

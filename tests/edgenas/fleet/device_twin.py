@@ -91,6 +91,7 @@ class DeviceTwin:
         self.boot_id = new_id()
         self.outstanding = 0
         self.most_outstanding = 0
+        self.waited = 0
         self.received_jobs: list[str] = []
         self.received_cancels: list[str] = []
         self.wishes: list[Wish] = []
@@ -362,4 +363,7 @@ class DeviceTwin:
                 return int(address.tail[1]), received.payload
             refused = decode(received.payload).message
             assert isinstance(refused, BlobRefused)
+            if refused.code == "WAIT":
+                self.waited += 1
+                continue  # and ask again when the time is over
             raise PullFailed("NOT_ALLOWED" if refused.code == "NOT_ALLOWED" else "BLOB_NOT_FOUND")

@@ -9,7 +9,7 @@ import pytest
 
 from edgenas.fleet.clock import SystemClock
 from edgenas.fleet.deploy_desk import DeployDesk
-from edgenas.fleet.deployments import Progress, gives_up, step
+from edgenas.fleet.deployments import Progress, excused, gives_up, step
 from edgenas.fleet.job_desk import JobDesk
 from edgenas.fleet.jobs import MeasureSpec, build_job, patience_s
 from edgenas.fleet.journal import FleetJournal
@@ -169,6 +169,16 @@ def test_time_in_staged_does_not_count() -> None:
     for second in range(10_100, 11_900, 100):
         activating = step(activating, "PROBATION", float(second))
     assert gives_up(activating, TIMERS) == (11_810.0, "TIMED_OUT")
+
+
+def test_time_without_the_bytes_does_not_count() -> None:
+    offered = Progress(100.0)
+    assert excused(offered, 900.0) == offered  # nobody waits yet
+    pulling = step(step(offered, "ACCEPTED", 200.0), "DOWNLOADING", 210.0)
+    waiting = excused(excused(pulling, 400.0), 5_210.0)
+    assert gives_up(waiting, TIMERS) == (5_510.0, "TIMED_OUT")  # the step timer, from then on
+    later = step(waiting, "VERIFYING", 6_900.0)
+    assert gives_up(later, TIMERS) == (7_000.0, "TIMED_OUT")  # 1,800 s in all without the 5,000
 
 
 def test_a_changed_fingerprint_is_said_and_kept(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,11 +20,12 @@ from edgenas.fleet.errors import FleetError, FleetJournalError
 from edgenas.fleet.host import FleetHost
 from edgenas.fleet.job_log import AnswerRow, JobRow
 from edgenas.fleet.journal import FleetJournal
+from edgenas.fleet.shelf import BlobShelf
 from firmware_bridge.wire.memory import MemoryLink
 from tests.databases import place
 from tests.edgenas.fleet.conftest import FLEET, PATIENT, WAIT_S, Gate, Lab, eventually, outcome_of
 from tests.edgenas.fleet.rival import NAMES, WORK
-from tests.edgenas.fleet.test_shipping import release_of
+from tests.edgenas.fleet.test_shipping import KEY, release_of
 
 ROOT = Path(__file__).parents[3]
 RIVALS = 4
@@ -181,6 +182,23 @@ def test_the_jobs_of_a_host_that_died_are_ended_by_the_other(pair: tuple[Lab, Pa
         gate_of(lab).leave.release()
     assert [outcome_of(two.hosts[1]).job_id for _ in jobs] == jobs
     assert all(lab.twins["dev-1"].disk.attempts[job] == 1 for job in jobs)  # measured once each
+
+
+def test_a_device_waits_for_bytes_that_another_host_has(lab: Lab) -> None:
+    """As when a run folder ships to a device that is off line, and `fleet serve` hears it come."""
+    deployment_id = lab.host().offer("dev-1", "main", release_of(lab))
+    shipped, lab.shelf = lab.shelf, BlobShelf(lab.directory / "served")
+    host = lab.restart_host()
+    log = lab.journal.deployments
+    twin = lab.twin(keys={KEY.key_id: KEY.public_bytes})
+    eventually(lambda: len(log.steps(deployment_id)) == 2)  # accepted, and about to download
+    eventually(lambda: twin.waited > 0)
+    assert host.deployment_phase(deployment_id) == "DOWNLOADING"
+    assert host.wished("dev-1", "main") == deployment_id
+    lab.shelf = shipped
+    outcome = lab.restart_host().wait_deployment(deployment_id, WAIT_S)
+    assert outcome is not None
+    assert outcome.succeeded
 
 
 def test_hosts_that_offer_the_same_at_the_same_time_offer_it_once(pair: tuple[Lab, Pair]) -> None:

@@ -145,6 +145,48 @@ def test_only_so_many_transfers_at_a_time(tmp_path: Path) -> None:
     assert post.chunks[-1][0] == f"dev-{MAX_TRANSFERS:02}"
 
 
+def test_a_blob_that_a_wish_names_is_waited_for(tmp_path: Path) -> None:
+    """Another process may bring it; for a job's the device need not wait."""
+    shelf, post = BlobShelf(tmp_path), RecordingPost()
+    missing = BlobRef(hashlib.sha256(b"elsewhere").hexdigest(), 9, 16_384)
+    desk, request = (
+        BlobDesk(shelf, post, SystemClock()),
+        BlobRequest(digest=missing.sha256, first=0, want="1"),
+    )
+    assert not desk.has(missing)
+    assert desk.answer("dev-1", request, missing, wished=True) == 0
+    assert desk.answer("dev-1", request, missing) == 0
+    assert [code for _, code in post.refusals] == ["WAIT", "NOT_FOUND"]
+    shelf.add_bytes(b"elsewhere")
+    assert desk.answer("dev-1", request, missing, wished=True) == 9
+
+
+def test_a_shelf_takes_in_what_another_has(tmp_path: Path) -> None:
+    old, new = BlobShelf(tmp_path / "old"), BlobShelf(tmp_path / "new")
+    both, only = old.add_bytes(b"both"), old.add_bytes(b"only")
+    new.add_bytes(b"both")
+    (tmp_path / "old" / "notes.txt").write_text("mine")
+    for _ in range(2):
+        new.take_in(tmp_path / "old")
+        new.take_in(tmp_path / "nowhere")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(
+        [both.sha256, only.sha256]
+    )
+    new.take_in(tmp_path / "new")
+    assert new.read(only.sha256, 0, 9) == b"only"
+
+
+def test_a_shelf_that_is_opened_leaves_what_another_process_adds_now(tmp_path: Path) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        BlobShelf(tmp_path)  # as another process would
+        yield b"whole"
+
+    shelf = BlobShelf(tmp_path)
+    ref = shelf._keep(pieces(), "a slow disk")
+    assert shelf.read(ref.sha256, 0, 9) == b"halfwhole"
+
+
 def test_requests_past_the_end_are_answered_with_nothing(tmp_path: Path) -> None:
     shelf, post = BlobShelf(tmp_path), RecordingPost()
     ref = shelf.add_bytes(b"short")

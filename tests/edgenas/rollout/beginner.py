@@ -19,7 +19,7 @@ def main() -> None:
         print("ready", flush=True)
         sys.stdin.readline()
         try:
-            began = begin(JournalStore(log), rollout_id, "op", 1).status
+            began: str = begin(JournalStore(log), rollout_id, "op", 1).status
         except VerbError as error:
             began = str(error)
     print(began, flush=True)

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from edgenas.fleet.releases import sign_release
+from edgenas.fleet.releases import build_way_back, sign_release
 from edgenas.rollout.driver import Order
 from edgenas.rollout.host_desk import HostDesk
+from edgenas.rollout.plan import LATER_GATE
 from firmware_bridge.wire.values import new_id
 from tests.edgenas.fleet.conftest import WAIT_S, Lab
-from tests.edgenas.fleet.test_shipping import KEY, manifest_of, trusting_twin, wishes_of
+from tests.edgenas.fleet.test_shipping import KEY, NOW, manifest_of, trusting_twin, wishes_of
+from tests.edgenas.rollout.sim import plan_of
 
 
 @pytest.fixture
@@ -85,6 +87,23 @@ def test_a_device_that_runs_something_else_gets_no_offer(lab: Lab) -> None:
     assert not twin.wishes
     (candidate,) = desk.candidates("main")
     assert (candidate.device_id, candidate.profile, candidate.active) == ("dev-1", "twin", None)
+
+
+def test_what_a_plan_lacks_here(lab: Lab) -> None:
+    trusting_twin(lab)
+    manifest, desk = manifest_of(lab), HostDesk(lab.host())
+    plan = plan_of({"a": ["dev-1"]}, [("w", ["dev-1"], LATER_GATE)])
+    back = sign_release(build_way_back(manifest, manifest_of(lab, seed=7), now=NOW), KEY)
+    release = sign_release(manifest, KEY)
+    groups = (replace(plan.groups[0], release=release),)
+    plan = replace(plan, groups=groups, ways_back={"back": (back,)})
+    assert not desk.lacks(plan)
+    elsewhere = replace(plan, rollout_id="2" * 32)
+    missing = lab.model(7).sha256
+    lab.shelf.path_of(missing).unlink()
+    assert set(desk.lacks(elsewhere)) == {missing}
+    lab.model(7)
+    assert not desk.lacks(elsewhere)
 
 
 def test_who_may_join_is_known_by_tags_too(lab: Lab) -> None:

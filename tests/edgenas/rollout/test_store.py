@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,7 +198,7 @@ def test_the_fold_does_not_depend_on_how_often_it_is_made() -> None:
     assert once.waves["w"].accepted == {"perf_gate": 1}
 
 
-WRONG: list[dict[str, object]] = [
+WRONG: list[dict[str, Any]] = [
     {"pace": Pace(patience_s=math.inf)},
     {"pace": Pace(max_in_flight=2.5)},  # type: ignore[arg-type]
     {"saved_groups": {"lab": "\ud800"}},
@@ -207,7 +208,7 @@ WRONG: list[dict[str, object]] = [
 
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_what_could_not_be_read_back_is_not_kept(
-    store: RolloutStore, wrong: dict[str, object]
+    store: RolloutStore, wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(PlanError, match="expected a plan that"):
         store.add(replace(PLAN, **wrong))
