@@ -18,7 +18,7 @@ from edgenas.rollout.driver import Desk, RolloutDriver
 from edgenas.rollout.errors import UnreadableError
 from edgenas.rollout.events import Event
 from edgenas.rollout.plan import Plan
-from edgenas.rollout.state import RolloutState
+from edgenas.rollout.state import OPEN_STATUS, RolloutState
 from edgenas.rollout.store import RolloutStore, tell_left_out
 
 _log = logging.getLogger(__name__)
@@ -105,11 +105,11 @@ class Conductor:
                 return []
             self._drivers[rollout_id], news = driver, None
         # Whoever watches a rollout is told at once what it lacks, by the offer that fails.
-        return driver.step(news, offers=watched or self._is_here(driver.state.plan))
+        return driver.step(news, offers=watched or self._is_here(driver.state))
 
-    def _is_here(self, plan: Plan) -> bool:
-        lacking, name = self._lacks(plan), plan.rollout_id
-        if lacking and name not in self._lacking:
+    def _is_here(self, state: RolloutState) -> bool:
+        lacking, name = self._lacks(state.plan), state.plan.rollout_id
+        if lacking and name not in self._lacking and state.status in OPEN_STATUS:
             _log.error(
                 "rollout %s: expected %d more blobs on the shelf; it offers nothing until "
                 "`edgenas rollout start` runs with the run folder that planned it",
