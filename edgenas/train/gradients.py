@@ -22,7 +22,7 @@ class Trained:
     """What became of one subnet of a step.
 
     Attributes:
-        arch: the subnet, as it was drawn.
+        arch: the subnet, as it was drawn but for the bits of its weights.
         role: the largest or the smallest subnet where it was drawn first in the step, or other.
         loss: that it was trained with, in nats.
         label_loss: plain cross-entropy against the labels in nats, comparable between subnets.

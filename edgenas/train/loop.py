@@ -208,7 +208,7 @@ class _Run:
         numerics = self.task.pace.numerics(step)
         state.judge.attend(batch, numerics, resolution)
         lesson = self.objective.lesson(batch, numerics, resolution)
-        draws = state.sampler.draw(step)
+        draws = self._draws = state.sampler.draw(step)
         check_alike(self.peers, f"subnets of step {step}", lambda: repr(draws))
         if "frozen" in self.recipe.teachers and not all(self._is_full(d.arch) for d in draws):
             state.frozen.freeze(state.net, numerics)
@@ -281,10 +281,10 @@ class _Run:
         return True
 
     def _tell(self, trained: list[Trained]) -> None:
-        """Let the sampler learn from a step that was taken."""
+        """Let the sampler learn from a step that was taken, of what it drew as it drew it."""
         state = self.state
-        for one in (one for one in trained if one.arch == one.arch.in_bits(FULL_BITS)):
-            state.sampler.tell(state.step, one.arch, one.label_loss, one.norms)
+        for draw, one in zip(self._draws, trained, strict=False):  # in all bits first
+            state.sampler.tell(state.step, draw.arch, one.label_loss, one.norms)
         if state.sampler.rows:
             rows, scores = (self.peers.whole(torch.from_numpy(own)) for own in self._row_scores)
             state.sampler.rows.tell(rows.numpy(), scores.numpy())

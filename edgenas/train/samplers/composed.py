@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgenas.space.arch import Arch
+from edgenas.space.arch import FULL_BITS, Arch
 from edgenas.space.space import ArchSpace
 from edgenas.train.samplers.base import Draw, Sampler, Setting, expect_keys
 from edgenas.train.samplers.rows import RowImportance
@@ -204,11 +204,15 @@ class Composed(Sampler):
         return range(self.slots if moment.slots is None else moment.slots)
 
     def _weight(self, arch: Arch, moment: Moment) -> float:
-        return 1.0 if arch == self._largest else moment.weight
+        return 1.0 if self._is_largest(arch) else moment.weight
+
+    def _is_largest(self, arch: Arch) -> bool:
+        """In whatever bits: every draw is trained in all of them, the most first."""
+        return arch.in_bits(FULL_BITS) == self._largest.in_bits(FULL_BITS)
 
     def _largest_first(self, draws: list[Draw]) -> list[Draw]:
         """A random draw may happen to be the largest: the others learn from it."""
         for place, draw in enumerate(draws):
-            if draw.arch == self._largest:
+            if self._is_largest(draw.arch):
                 return [draw, *draws[:place], *draws[place + 1 :]]
         return draws

@@ -1,6 +1,8 @@
 """The genes of a space by name, for samplers that treat each choice on its own.
 
-Independent uniform draws are `ArchSpace.sample`'s; here a caller decides gene by gene.
+Independent uniform draws are `ArchSpace.sample`'s; here a caller decides gene by gene. The bits of
+weights are no gene of theirs: a composed subnet has the most, and training runs it in all others
+as well (`edgenas.train.quantisers`).
 """
 
 from __future__ import annotations
@@ -53,7 +55,10 @@ Choose = Callable[[Gene], int]
 
 
 def compose(space: ArchSpace, choose: Choose) -> Arch:
-    """The subnet whose every gene is as `choose` says; blocks that are absent are not asked for."""
+    """The subnet whose every gene is as `choose` says, its weights in the most bits.
+
+    Blocks that are absent are not asked for.
+    """
 
     def chosen(owner: str, kind: Kind, choices: tuple[int, ...]) -> int:
         return choices[choose(Gene(owner, kind, choices))]
@@ -64,6 +69,7 @@ def compose(space: ArchSpace, choose: Choose) -> Arch:
             BlockArch(
                 chosen(f"{owner}.b{i}", "kernel", of.kernels_at(i)),
                 chosen(f"{owner}.b{i}", "expand", of.expands_at(i)),
+                tuple(of.bits_at(i, k)[-1] for k in range(len(of.layers_with_bits))),
             )
             for i in range(depth)
         ]
@@ -72,7 +78,8 @@ def compose(space: ArchSpace, choose: Choose) -> Arch:
     resolution = space.resolutions[choose(Gene("", "resolution", space.resolutions))]
     stem = chosen("stem", "stem", space.stems)
     stages = tuple(stage(f"s{i}", of) for i, of in enumerate(space.stages))
-    return Arch(resolution, stem, stages, chosen("head", "head", space.heads))
+    head = chosen("head", "head", space.heads)
+    return Arch(resolution, stem, stages, head, space.bits[-1])
 
 
 def genes(space: ArchSpace) -> tuple[Gene, ...]:
@@ -88,7 +95,7 @@ def genes(space: ArchSpace) -> tuple[Gene, ...]:
 
 
 def indices(space: ArchSpace, arch: Arch) -> dict[Gene, int]:
-    """The genes that `arch` has, with the index of what it chose."""
+    """The genes that `arch` has, in whatever bits, with the index of what it chose."""
     listed = _listed(arch)
     found: dict[Gene, int] = {}
 

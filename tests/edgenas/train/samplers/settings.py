@@ -49,7 +49,14 @@ ONE_OPTION = ArchSpace(
 ONE_GENE = replace(ONE_OPTION, name="one gene", resolutions=(8, 12))
 # Costs in two clumps far apart: most bins between them are empty.
 CLUMPS = replace(ONE_OPTION, name="clumps", resolutions=(8, 9, 64))
-SPACES = (SPACE, ONE_OPTION, ONE_GENE, CLUMPS)
+# Every layer chooses the bits of its weights, those outside of blocks all together.
+MIXED = replace(
+    SPACE,
+    name="mixed bits",
+    stages=tuple(replace(stage, bits=(4, 8)) for stage in SPACE.stages),
+    bits=(4, 8),
+)
+SPACES = (SPACE, ONE_OPTION, ONE_GENE, CLUMPS, MIXED)
 
 
 class FormulaJudge:

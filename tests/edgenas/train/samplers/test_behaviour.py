@@ -11,6 +11,7 @@ import torch
 from edgenas.space.space import ArchSpace
 from edgenas.train.samplers import SAMPLERS, SamplerError, build_sampler
 from tests.edgenas.train.samplers.settings import (
+    ONE_GENE,
     ONE_OPTION,
     SPACE,
     SPACES,
@@ -58,8 +59,9 @@ def test_draws_are_in_the_space_and_the_largest_leads(name: str, space: ArchSpac
         space.check(least)
         counting = [draw.arch for draw in draws if draw.weight >= 1]
         assert space.macs(least) <= min(map(space.macs, counting), default=math.inf)
-        if space.largest() in [draw.arch for draw in draws]:
-            assert (draws[0].arch, draws[0].weight) == (space.largest(), 1.0)
+        largest, shapes = space.largest().in_bits(8), [draw.arch.in_bits(8) for draw in draws]
+        if largest in shapes:
+            assert (shapes[0], draws[0].weight) == (largest, 1.0)
         sampler.tell(step, draws[-1].arch, *outcome(step, draws[-1].arch, space))
 
 
@@ -70,6 +72,15 @@ def test_what_is_listed_is_all_that_is_drawn(name: str, space: ArchSpace) -> Non
     drawn = {arch for archs in run(sampler, space, STEPS) for arch in archs}
     assert bool(sampler.listed) == (name in LISTED)
     assert not sampler.listed or drawn <= set(sampler.listed)
+
+
+def test_the_largest_leads_in_whatever_bits_it_is_drawn() -> None:
+    space = replace(ONE_GENE, name="one gene, two precisions", bits=(4, 8))
+    sampler = build_sampler("uniform", replace(setting(space), random_subnets=4))
+    leading = [next(draw.arch for draw in sampler.draw(step)) for step in STEPS]
+    largest = [arch for arch in leading if arch.resolution == 12]
+    assert len(largest) > 51, "of four draws one nearly always has the larger image"
+    assert {arch.bits for arch in largest} == {4, 8}
 
 
 @every_sampler

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from edgenas.space.arch import Arch
 from edgenas.space.presets import PRESETS
 from edgenas.space.space import ArchSpace
 from edgenas.train.samplers.genes import compose, genes, graft, indices
-from tests.edgenas.train.samplers.settings import SPACE, lessened
+from tests.edgenas.train.samplers.settings import MIXED, SPACE, lessened
 
 OBLONG = replace(SPACE, name="oblong", resolutions=((8, 6), (10, 6)))
 FUSED = replace(SPACE, name="fused", stages=(replace(SPACE.stages[0], block="fused"),))
@@ -31,6 +32,27 @@ def test_apart_and_together_again(space: ArchSpace) -> None:
 def test_the_corners(space: ArchSpace) -> None:
     assert compose(space, lambda gene: gene.last) == space.largest()
     assert compose(space, lambda gene: 0) == space.smallest()
+
+
+def test_bits_are_no_gene() -> None:
+    assert compose(MIXED, lambda gene: gene.last) == MIXED.largest()
+    assert compose(MIXED, lambda gene: 0) == MIXED.check(_in_most_bits(MIXED.smallest()))
+    assert genes(MIXED) == genes(SPACE)
+    rng = random.Random(1)
+    for arch in (MIXED.sample(rng) for _ in range(20)):
+        taken = indices(MIXED, arch)
+        assert compose(MIXED, taken.__getitem__) == _in_most_bits(arch)
+        assert indices(MIXED, arch.in_bits(8)) == taken
+    narrow = replace(SPACE, bits=(4,))
+    assert compose(narrow, lambda gene: gene.last) == narrow.largest()
+
+
+def _in_most_bits(arch: Arch) -> Arch:
+    stages = tuple(
+        replace(stage, blocks=tuple(replace(b, bits=(8,) * len(b.bits)) for b in stage.blocks))
+        for stage in arch.stages
+    )
+    return replace(arch, stages=stages, bits=8)
 
 
 def test_names() -> None:

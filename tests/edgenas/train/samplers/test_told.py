@@ -1,13 +1,14 @@
-"""What the loop tells a sampler is what the judge would say: like is compared with like."""
+"""What the loop tells a sampler: of what it drew, and what the judge would say of it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgenas.space.arch import Arch
 from edgenas.train.samplers import SAMPLERS, Draw, Judge, Sampler, Setting
-from tests.edgenas.train.runs import RECIPE, run
+from tests.edgenas.train.runs import RECIPE, SPACE, run
 
 
 class _Comparing(Sampler):
@@ -46,3 +47,15 @@ def test_a_told_loss_is_the_judges(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     told, judged = zip(*max(made, key=lambda one: len(one.pairs)).pairs, strict=True)
     assert len(told) == 12
     assert told == pytest.approx(judged, rel=0.03)  # ranges move a little between subnets
+
+
+def test_a_bank_holds_subnets_of_a_space_that_chooses_bits(tmp_path: Path) -> None:
+    stages = tuple(replace(stage, bits=(4, 8)) for stage in SPACE.stages)
+    space = replace(SPACE, name="tiny, mixed bits", stages=stages, bits=(4, 8))
+    recipe = RECIPE.override(epochs=1, sampler="elasticvit", weights="double_rounding")
+    good = run(tmp_path, recipe, space=space).memory["sampler"]["good"]
+    banked = [Arch.from_dict(arch) for bank in good.values() for arch, _ in bank]
+    assert banked
+    for arch in banked:
+        space.check(arch)
+    assert space.smallest() not in banked  # a companion, which is drawn in every step anyway
