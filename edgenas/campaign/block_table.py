@@ -33,7 +33,14 @@ from edgenas.search.space_score import SubStage, Table
 from edgenas.space.arch import Arch
 from edgenas.space.excerpt import STAGE, StageExcerpt, excerpt
 from edgenas.space.superspace import BlockForm, SuperSpace
-from edgenas.train.blockwise import ImitationRecipe, Lesson, Teacher, calibrated, imitate, judged
+from edgenas.train.blockwise import (
+    ImitationRecipe,
+    StageLesson,
+    StageTeacher,
+    calibrated,
+    imitate,
+    judged,
+)
 
 MORE_ATTEMPTS = 2
 ALIKE = 0.2
@@ -105,7 +112,7 @@ class BlockTable:
         self,
         folder: Path,
         super_space: SuperSpace,
-        teacher: Teacher,
+        teacher: StageTeacher,
         images: Pixels,
         asked: Pixels,
         plan: TablePlan,
@@ -117,7 +124,7 @@ class BlockTable:
         self.plan, self.meter, self.progress = plan, meter, progress
         self._losses = Kept(folder / "losses.jsonl")
         self._latencies = Kept(folder / "latencies.jsonl")
-        self._lessons: dict[int, tuple[Lesson, Lesson]] = {}
+        self._lessons: dict[int, tuple[StageLesson, StageLesson]] = {}
         self._tell: Callable[[str], None] = lambda text: None
 
     def fill(self) -> Filled:
@@ -265,7 +272,7 @@ class BlockTable:
         _write(path, buffer.getvalue())
         return net
 
-    def _lesson(self, index: int) -> tuple[Lesson, Lesson]:
+    def _lesson(self, index: int) -> tuple[StageLesson, StageLesson]:
         """What a stage learns from and what it is asked; of one stage at a time: they are large."""
         if index not in self._lessons:
             of_stage = (

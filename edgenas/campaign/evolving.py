@@ -39,7 +39,7 @@ from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
 from edgenas.space.space_file import space_toml
 from edgenas.space.superspace import SpaceCode, SuperSpace, super_space_around
-from edgenas.train.blockwise import Teacher
+from edgenas.train.blockwise import StageTeacher
 
 FORMAT = "edgenas-evolve/1"
 _TEACHER_IMAGES = 1024
@@ -144,7 +144,7 @@ def evolve_space(
     )
     net = checkpoint.supernet()
     images, asked = data.train.images, data.search.images
-    master = Teacher(net, base.largest(), images[:_TEACHER_IMAGES])
+    master = StageTeacher(net, base.largest(), images[:_TEACHER_IMAGES])
     table = BlockTable(out, super_space, master, images, asked, plan.table, meter, progress)
     filled = table.fill()
     exporter = scorer_of(teacher, checkpoint, data).exporter

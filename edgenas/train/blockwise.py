@@ -33,7 +33,7 @@ _CALIBRATION_BATCH = 128
 
 
 @dataclass(frozen=True)
-class Lesson:
+class StageLesson:
     """What goes into one of the teacher's stages and what comes out of it.
 
     Attributes:
@@ -95,7 +95,7 @@ class ImitationRecipe:
         )
 
 
-class Teacher:
+class StageTeacher:
     """One calibrated INT8 network whose stages are imitated.
 
     Args:
@@ -110,13 +110,13 @@ class Teacher:
         self.calibration = calibrate(self.net, arch, batches)
         self.ends = stage_ends(net.space, arch)
 
-    def lesson(self, index: int, images: Pixels) -> Lesson:
+    def lesson(self, index: int, images: Pixels) -> StageLesson:
         """What stage `index` makes of these images."""
         source, target = self.ends[index : index + 2]
         inputs, targets = self._tensors((source.name, target.name), images)
         scale, zero = self.calibration.scale_zero(source.name)
         ends = (scale * (-128 - zero), scale * (127 - zero))
-        return Lesson(source, target, inputs, targets, ends)
+        return StageLesson(source, target, inputs, targets, ends)
 
     @torch.no_grad()
     def _tensors(self, names: Sequence[str], images: Pixels) -> list[Tensor]:
@@ -160,7 +160,7 @@ def imitation_loss(output: Tensor, target: Tensor) -> Tensor:
 
 def imitate(
     space: StageExcerpt,
-    lesson: Lesson,
+    lesson: StageLesson,
     recipe: ImitationRecipe,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> Supernet:
@@ -199,7 +199,7 @@ def imitate(
 def _step(
     net: Supernet,
     space: StageExcerpt,
-    lesson: Lesson,
+    lesson: StageLesson,
     some: Tensor,
     numerics: Numerics,
     rng: random.Random,
@@ -219,7 +219,7 @@ def _cosine(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def calibrated(net: Supernet, arch: Arch, lesson: Lesson) -> Calibration:
+def calibrated(net: Supernet, arch: Arch, lesson: StageLesson) -> Calibration:
     """Statistics and ranges of a sub-stage on its teacher's inputs."""
     size = min(_CALIBRATION_BATCH, len(lesson.inputs))
     whole = len(lesson.inputs) // size * size
@@ -229,7 +229,7 @@ def calibrated(net: Supernet, arch: Arch, lesson: Lesson) -> Calibration:
 
 
 @torch.no_grad()
-def judged(net: Supernet, arch: Arch, calibration: Calibration, asked: Lesson) -> float:
+def judged(net: Supernet, arch: Arch, calibration: Calibration, asked: StageLesson) -> float:
     """Loss of a calibrated sub-stage on images that it was not trained on, in INT8."""
     batches = torch.split(asked.inputs, _CALIBRATION_BATCH)
     outputs = [net(x, arch, calibration=calibration) for x in batches]

@@ -19,7 +19,7 @@ from edgenas.space import ArchError, ArchSpace
 from edgenas.space.excerpt import excerpt
 from edgenas.space.space_file import read_space_file
 from edgenas.space.superspace import BlockForm, SuperSpace, super_space_around
-from edgenas.train.blockwise import ImitationRecipe, Teacher
+from edgenas.train.blockwise import ImitationRecipe, StageTeacher
 from tests.edgenas.campaign.runs import Killer, Listener
 
 CONV = BlockForm("conv", (3,), (1,))
@@ -64,7 +64,9 @@ def table_of(
     """A table of one form, two widths a stage."""
     checkpoint, data = open_run(run)
     spaces = narrow(checkpoint.space, (CONV,), widths)
-    master = Teacher(checkpoint.supernet(), checkpoint.space.largest(), data.train.images[:128])
+    master = StageTeacher(
+        checkpoint.supernet(), checkpoint.space.largest(), data.train.images[:128]
+    )
     images, asked = data.train.images, data.search.images
     return BlockTable(out, spaces, master, images, asked, plan, meter, progress)
 
@@ -159,7 +161,7 @@ def test_odd_latencies_that_repeat_are_believed_and_others_are_not(
 def test_rows_are_drawn_for_every_width_and_stay_the_same(run: RunDir) -> None:
     checkpoint, _ = open_run(run)
     spaces = super_space_around(checkpoint.space)
-    master = Teacher(
+    master = StageTeacher(
         checkpoint.supernet(), checkpoint.space.largest(), open_run(run)[1].train.images[:64]
     )
     space = excerpt(spaces, 1, spaces.stages[1].forms[0], *master.ends[1:3])

@@ -12,8 +12,8 @@ from edgenas.space.excerpt import StageExcerpt, excerpt
 from edgenas.space.superspace import BlockForm, super_space_around
 from edgenas.train.blockwise import (
     ImitationRecipe,
-    Lesson,
-    Teacher,
+    StageLesson,
+    StageTeacher,
     calibrated,
     imitate,
     imitation_loss,
@@ -28,22 +28,22 @@ RECIPE = ImitationRecipe(steps=40, batch=32)
 
 
 @pytest.fixture(scope="module")
-def teacher() -> Teacher:
+def teacher() -> StageTeacher:
     torch.manual_seed(3)
-    return Teacher(Supernet(SPACE), SPACE.largest(), digits().images[:256])
+    return StageTeacher(Supernet(SPACE), SPACE.largest(), digits().images[:256])
 
 
 @pytest.fixture(scope="module")
-def lesson(teacher: Teacher) -> Lesson:
+def lesson(teacher: StageTeacher) -> StageLesson:
     return teacher.lesson(0, digits().images[:256])
 
 
 @pytest.fixture(scope="module")
-def asked(teacher: Teacher) -> Lesson:
+def asked(teacher: StageTeacher) -> StageLesson:
     return teacher.lesson(0, digits().images[256:400])
 
 
-def stage(teacher: Teacher, form: int) -> StageExcerpt:
+def stage(teacher: StageTeacher, form: int) -> StageExcerpt:
     return excerpt(SPACES, 0, SPACES.stages[0].forms[form], *teacher.ends[:2])
 
 
@@ -58,7 +58,7 @@ def test_the_loss_is_error_over_the_teachers_variance() -> None:
     assert imitation_loss(wrong, silent).item() == 0  # a channel that says nothing is left out
 
 
-def test_a_lesson_is_what_the_teacher_computes(teacher: Teacher, lesson: Lesson) -> None:
+def test_a_lesson_is_what_the_teacher_computes(teacher: StageTeacher, lesson: StageLesson) -> None:
     assert lesson.inputs.shape == (256, 8, 9, 9)
     assert lesson.targets.shape == (256, 24, 5, 5)
     assert (lesson.source.name, lesson.target.name) == ("stem", teacher.ends[1].name)
@@ -69,7 +69,7 @@ def test_a_lesson_is_what_the_teacher_computes(teacher: Teacher, lesson: Lesson)
 
 
 def test_a_student_learns_and_an_untrained_one_has_not(
-    teacher: Teacher, lesson: Lesson, asked: Lesson
+    teacher: StageTeacher, lesson: StageLesson, asked: StageLesson
 ) -> None:
     space, seen = stage(teacher, 0), []
     net = imitate(space, lesson, RECIPE, lambda step, loss: seen.append((step, loss)))
@@ -86,7 +86,7 @@ def test_a_student_learns_and_an_untrained_one_has_not(
 
 
 def test_imitating_is_repeatable_and_later_attempts_differ(
-    teacher: Teacher, lesson: Lesson
+    teacher: StageTeacher, lesson: StageLesson
 ) -> None:
     space, short = stage(teacher, 1), replace(RECIPE, steps=5)
     one, two = (imitate(space, lesson, short) for _ in range(2))
