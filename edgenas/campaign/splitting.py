@@ -163,7 +163,10 @@ def _write(
     pieces: Sequence[Piece],
     whole: ArchSpace,
 ) -> None:
-    """Keep the recipe of the parts and everything that was decided."""
+    """Keep the recipe of the parts and everything that was decided.
+
+    A parent that shrank has passed on what was left: its parts do not shrink once more.
+    """
     decisions = [
         {
             "part": part_text(taken.part, whole),
@@ -195,7 +198,8 @@ def _write(
         ],
     }
     write_json(options.out / "split.json", body)
-    _recipe_file(options).write_text(recipe_toml(checkpoint.recipe), encoding="utf-8")
+    recipe = checkpoint.recipe.override(shrink_at=0.0)
+    _recipe_file(options).write_text(recipe_toml(recipe), encoding="utf-8")
 
 
 def _told(one: Disagreement) -> dict[str, object]:

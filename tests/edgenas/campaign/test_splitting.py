@@ -11,10 +11,11 @@ from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Silent
 from edgenas.campaign.rundir import RunDir
 from edgenas.campaign.splitting import Piece, SplitOptions, split_run
-from edgenas.campaign.training import open_run
+from edgenas.campaign.training import TrainOptions, open_run, train_run
 from edgenas.cli.main import main
 from edgenas.space import Arch, ArchError, ArchSpace
 from edgenas.train.checkpoint import load_checkpoint
+from edgenas.train.recipe_file import read_recipe_file
 from edgenas.train.splitting import SplittingError
 from tests.edgenas.campaign.runs import Listener, copy_of
 
@@ -47,6 +48,17 @@ def test_the_record(split: tuple[RunDir, Path, list[Piece], Listener]) -> None:
     assert first["mean_distance"] == pytest.approx(sum(across) / len(across))
     assert len(body["decisions"]) == 1
     assert listener.phases[0][1] == len(first["measured"])
+
+
+def test_parts_of_a_run_that_shrank_do_not_shrink_again(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    shrinking = TrainOptions(recipe="digits-quick", overrides={"epochs": 0.25, "shrink_at": 0.5})
+    parent, _ = train_run(run, shrinking, "edgenas train", Silent())
+    assert parent.space.size() < parent.given.size()
+    pieces = split_run(run, SplitOptions(tmp_path / "parts", batches=1), Silent())
+    read = read_recipe_file(tmp_path / "parts" / "recipe.toml")
+    assert parent.recipe.override(**read) == parent.recipe.override(shrink_at=0.0)
+    assert sum(piece.subnets for piece in pieces) == parent.space.size()
 
 
 @pytest.mark.slow
