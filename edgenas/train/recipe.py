@@ -85,7 +85,7 @@ class Recipe:
         schedule: of the rate after the rise: `cosine`, `exponential`, `one_cycle`, `constant`.
         rate_floor: lowest rate of `cosine` and `exponential`, as a share of the peak.
         decay_until: share of the falling part at which `exponential` reaches its floor.
-        momentum_dip: how much lower momentum is where a one-cycle rate peaks.
+        momentum_dip: how much lower momentum is where a `one_cycle` rate peaks; 0 with any other.
         int8_rate: factor on the rate once INT8 has begun.
         clip: `norm` (the bound is `clip_norm`), or `median`: twice the median norm of the last 100
             steps.
@@ -240,6 +240,12 @@ class Recipe:
             raise RecipeError(
                 f"recipe momentum_dip: expected at most the momentum of {self.momentum}, got "
                 f"{self.momentum_dip}"
+            )
+        if self.momentum_dip and self.schedule != "one_cycle":
+            raise RecipeError(
+                f"recipe momentum_dip: expected 0 with the {self.schedule} schedule, whose rate "
+                f"has no cycle to follow, got {self.momentum_dip}; leave it out or set schedule = "
+                f'"one_cycle"'
             )
         if self.schedule == "exponential" and not self.rate_floor:
             raise RecipeError(

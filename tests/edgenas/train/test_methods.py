@@ -101,6 +101,7 @@ def test_unknown_names_in_a_recipe(name: str) -> None:
         ({"optimiser": "schedule_free", "average": 0.9}, "expected 0 with schedule_free"),
         ({"schedule": "exponential"}, "rate_floor: expected > 0 with the exponential"),
         ({"momentum_dip": 0.95}, "momentum_dip: expected at most the momentum of 0.9"),
+        ({"momentum_dip": 0.05}, "momentum_dip: expected 0 with the cosine schedule, .*one_cycle"),
         ({"decay_until": 1.5}, "decay_until: expected <= 1"),
         ({"mixup": -0.1}, "mixup: expected >= 0"),
         ({"cutout": 1.0}, "cutout: expected 0 <= x < 1"),
