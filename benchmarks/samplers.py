@@ -5,9 +5,11 @@
 DIR holds Fashion-MNIST's official files. A method is its sampler, how many subnets it draws and
 who teaches them, as `edgenas.train.recipes` has it; batch, optimiser, rates, augmentation and what
 is in float are the preset's for all, so that nothing else differs. A method that trains fewer
-subnets a step has more steps for them. Passes without gradient, with which some compare subnets,
-are not counted; the processor time of each run tells what they cost. `--longer PASSES` trains the
-default method once more with each seed, for as many passes as the time of a costlier one is worth.
+subnets a step has more steps for them. A pass over a part of a batch counts as its share: a method
+that trains each subnet on its own part has as many steps as if it trained one. Passes without
+gradient, with which some compare subnets, are not counted; the processor time of each run tells
+what they cost. `--longer PASSES` trains the default method once more with each seed, for as many
+passes as the time of a costlier one is worth.
 
 The subnets are the same 40 for all, spread over the costs; each is calibrated and run in fake
 quantisation, which gives the accuracy of its bytes (`benchmarks.export`). They are run on the
@@ -72,7 +74,7 @@ class Row:
         sampler: its name.
         seed: of weights, batches and draws.
         steps: optimiser steps.
-        passes: subnets that ran forwards and backwards.
+        passes: forwards and backwards over a batch; one over a part of it counts as its share.
         seconds: wall time of all steps.
         cpu_seconds: processor time of all steps, with what is looked at between them.
         accuracies: of the fixed subnets, by ascending MACs.
@@ -143,11 +145,11 @@ class Comparison:
         return tuple(found)
 
     def _passes(self, recipe: Recipe, steps: int) -> int:
-        """Subnets that a run of so many steps draws; asked of the sampler itself."""
+        """Passes over a batch that a run of so many steps has; asked of the sampler itself."""
         images, labels = self.data.train.images, self.data.train.labels
         longer = recipe.override(epochs=steps / self._steps_an_epoch(recipe))
         sampler = State(Task(self.space, images, labels, longer, self.data.fingerprint)).sampler
-        return sum(sampler.subnets(step) for step in range(steps))
+        return round(sum(sampler.passes(step) for step in range(steps)))
 
     def _steps_an_epoch(self, recipe: Recipe) -> int:
         return (len(self.data.train) - recipe.held_out) // recipe.batch

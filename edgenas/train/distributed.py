@@ -205,17 +205,24 @@ def stopping_together(peers: Peers) -> Iterator[Callable[[], None]]:
             signal.signal(signal.SIGINT, earlier)
 
 
-def check_shared(batch: int, peers: Peers) -> None:
+def check_shared(batch: int, peers: Peers, parts: int = 1) -> None:
     """Refuse a batch of which not everyone can have equally much.
+
+    Args:
+        batch: images a step.
+        peers: among whom it is shared out.
+        parts: that it is cut into, each of which is shared out.
 
     Raises:
         DistributedError: names batches that fit.
     """
-    if batch % peers.size:
-        fitting = max(1, batch // peers.size) * peers.size
+    pieces = peers.size * parts
+    if batch % pieces:
+        fitting = max(1, batch // pieces) * pieces
+        what = "the batch is" if parts == 1 else f"the batch is cut into {parts} parts, each"
         raise DistributedError(
-            f"batch: expected a multiple of {peers.size} (the batch is shared out among the "
-            f"processes), got {batch}; use --batch {fitting} or another --nproc-per-node"
+            f"batch: expected a multiple of {pieces} ({what} shared out among the processes), got "
+            f"{batch}; use --batch {fitting} or another --nproc-per-node"
         )
 
 

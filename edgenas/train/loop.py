@@ -118,6 +118,7 @@ def train(
     check_shared(recipe.batch, peers)
     check_alike(peers, "training", lambda: f"{torch.__version__} {task.identity}")
     run = _Run(task, folder, on_note)
+    check_shared(recipe.batch, peers, run.state.sampler.parts)
     run.resume()
     with stopping_together(peers) as stop:
         try:
@@ -207,7 +208,7 @@ class _Run:
         batch, resolution = state.batches.at(step), self.task.pace.resolution(step)
         numerics = self.task.pace.numerics(step)
         state.judge.attend(batch, numerics, resolution)
-        lesson = self.objective.lesson(batch, numerics, resolution)
+        whole = self.objective.lesson(batch, numerics, resolution)
         draws = self._draws = state.sampler.draw(step)
         check_alike(self.peers, f"subnets of step {step}", lambda: repr(draws))
         if "frozen" in self.recipe.teachers and not all(self._is_full(d.arch) for d in draws):
@@ -217,17 +218,17 @@ class _Run:
         bits = state.net.weight_quantiser.bits if numerics is Numerics.INT8 else (FULL_BITS,)
         mixed = mixed_at(state.space, self.recipe.seed, step)
         for number, draw in enumerate(in_every_precision(draws, bits, mixed)):
-            role = self._role(draw.arch, trained)
+            role, lesson = self._role(draw.arch, trained), whole.part(draw.part, draw.parts)
             logits = self._answer(draw.arch, lesson, number)
             loss = lesson.loss(logits, largest=role == "largest", learns_from=draw.learns_from)
             if state.sampler.wants_norms:
-                norms = add_measured_gradient(state.net, draw.arch, loss, draw.weight)
+                norms = add_measured_gradient(state.net, draw.arch, loss, draw.weight * draw.share)
             else:
-                norms = add_gradient(loss, draw.weight)
+                norms = add_gradient(loss, draw.weight * draw.share)
             plain = label_loss(logits.detach(), lesson.labels, 0.0).item()
             trained.append(Trained(draw.arch, role, loss.item(), plain, norms))
             if number == 0 and state.sampler.rows:
-                self._row_scores = (batch.rows, row_scores(logits, lesson.labels))
+                self._row_scores = (lesson.batch.rows, row_scores(logits, lesson.labels))
         if not state.sampler.wants_norms:  # whoever wanted norms has averaged already
             average_gradients(state.net.parameters(), self.peers)
         return self._of_whole_batch(trained)
@@ -242,12 +243,13 @@ class _Run:
         ]
 
     def _answer(self, arch: Arch, lesson: Lesson, number: int) -> Tensor:
-        """Logits of a subnet in this step, at the step's resolution at most."""
+        """Logits of a subnet in this lesson, at the step's resolution at most."""
         batch, fitting = lesson.batch, at_most(arch, lesson.resolution)
         x = to_input(batch.images, fitting.resolution).to(self.state.device)
         share = dropout_share(self.recipe, self.task.space, arch)
         seed = (self.recipe.seed, self.state.step, number)
-        mask = dropout_mask(share, self.recipe.batch, self.task.space, fitting, seed)
+        images = len(batch.labels) * self.peers.size
+        mask = dropout_mask(share, images, self.task.space, fitting, seed)
         logits: Tensor = self.state.net(
             x, fitting, numerics=lesson.numerics,
             classifier_mask=None if mask is None else self.peers.part(mask).to(x.device),

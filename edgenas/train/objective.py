@@ -65,6 +65,21 @@ class Lesson:
         self._largest: Tensor | None = None
         self._answers: list[Tensor] = []
         self._said: list[Tensor] | None = None
+        self._parts: dict[tuple[int, int], Lesson] = {}
+
+    def part(self, number: int, of: int) -> Lesson:
+        """That of the subnets which see only part `number` of `of` equal ones of the batch.
+
+        It is a lesson of its own: its teachers are asked about these images, and only those who
+        answer them can teach each other.
+        """
+        if of == 1:
+            return self
+        if (number, of) not in self._parts:
+            mine = self.batch.cut(number, of)
+            lesson = Lesson(self.objective, mine, self.numerics, self.resolution)
+            self._parts[number, of] = lesson
+        return self._parts[number, of]
 
     def loss(
         self, logits: Tensor, *, largest: bool, learns_from: Literal["teacher", "others"]

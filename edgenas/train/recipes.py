@@ -83,6 +83,10 @@ METHODS: dict[str, Method] = {
         "one uniform subnet a step, labels only",
         {**_ONE_A_STEP, "sampler": "uniform"},
     ),
+    "vit-resnas": Method(
+        "up to four uniform subnets a step, each on its own part of the batch, labels only",
+        {"sampler": "uniform_in_parts", "random_subnets": 4, "teachers": ()},
+    ),
     "bignas": Method(
         "sandwich rule, the largest teaches; exponential rate with a constant ending",
         {**SANDWICH, **_LARGEST_REGULARISED, "schedule": "exponential", "rate_floor": 0.05},

@@ -174,6 +174,7 @@ class Task:
             steps=self.planned_steps,
             random_subnets=recipe.random_subnets,
             epoch_steps=trained // recipe.batch,
+            batch=recipe.batch,
             rows=trained,
             cost=None if self.cost is None else self.cost.of,
             rate=self.pace.rate,

@@ -144,6 +144,7 @@ def test_every_method_differs_from_the_others_in_what_makes_it_alone() -> None:
     assert samplers.recipe_of("sandwich").teachers == ("largest",)
     assert samplers.recipe_of("progressive").teachers == ("frozen",)
     assert samplers.recipe_of("uniform").teachers == ()
+    assert samplers.recipe_of("uniform_in_parts").random_subnets == 4
 
 
 @pytest.mark.parametrize("passes", [1, 7, 600, 6000])

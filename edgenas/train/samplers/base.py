@@ -37,13 +37,24 @@ class Draw:
         arch: the subnet.
         weight: factor of its gradient (of its loss, before backward); the gradients of a step are
             summed, not averaged. 0 means: run it, but it moves nothing.
+        part: which part of the batch it sees, counted from 0.
+        parts: how many equal parts that batch is cut into. The gradient of its mean loss counts as
+            the part's share, so that those of all parts add up to one of the whole batch.
         learns_from: `teacher`: whatever the recipe teaches with, labels where there is no teacher;
-            `others`: the mean of the soft outputs of the subnets drawn before it in this step.
+            `others`: the mean of the soft outputs of the subnets drawn before it in this step, on
+            the same images.
     """
 
     arch: Arch
     weight: float = 1.0
     learns_from: Literal["teacher", "others"] = "teacher"
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def share(self) -> float:
+        """How much of the batch it sees."""
+        return 1 / self.parts
 
 
 class Judge(Protocol):
@@ -82,11 +93,13 @@ class Sampler(ABC):
         sort_steps: steps before which channels should be sorted by importance, the largest subnet
             staying the same function (once-for-all before each expansion phase; DepS once).
         rows: which rows of the training split an epoch draws, where the sampler has a say in it.
+        parts: that it cuts a batch into, at most; the images of a step must divide by it.
     """
 
     wants_norms: bool = False
     sort_steps: frozenset[int] = frozenset()
     rows: RowImportance | None = None
+    parts: int = 1
 
     @abstractmethod
     def draw(self, step: int) -> Sequence[Draw]:
@@ -97,7 +110,11 @@ class Sampler(ABC):
 
     @abstractmethod
     def subnets(self, step: int) -> int:
-        """How many subnets `draw(step)` gives: forward-backward passes of the step."""
+        """How many subnets `draw(step)` gives."""
+
+    def passes(self, step: int) -> float:
+        """Passes forwards and backwards over the batch; one over a part counts as its share."""
+        return float(self.subnets(step))
 
     @abstractmethod
     def least(self, step: int) -> Arch:
@@ -167,6 +184,7 @@ class Setting:
             smallest), or in one of their turns; methods that run nothing but random ones run at
             least one.
         epoch_steps: steps of one pass over the training split.
+        batch: images a step, of all processes together.
         rows: images in the training split; 0 where nobody asks for row importance.
         cost: what cost bins are made of: multiply-accumulates, bytes, or a device's measured or
             predicted latency; None means multiply-accumulates. The same function after a resume.
@@ -182,6 +200,7 @@ class Setting:
     steps: int = 1
     random_subnets: int = 2
     epoch_steps: int = 1
+    batch: int = 1
     rows: int = 0
     cost: Callable[[Arch], float] | None = None
     cost_draws: int = 5_000
@@ -190,8 +209,8 @@ class Setting:
     warn: Callable[[str], None] = _log_warning
 
     def __post_init__(self) -> None:
-        leasts = {"steps": 1, "random_subnets": 0, "epoch_steps": 1, "rows": 0, "cost_draws": 1}
-        for name, least in leasts.items():
+        for name in ("steps", "random_subnets", "epoch_steps", "batch", "rows", "cost_draws"):
+            least = 0 if name in ("random_subnets", "rows") else 1
             if getattr(self, name) < least:
                 raise SamplerError(
                     f"sampler {name}: expected >= {least}, got {getattr(self, name)}"

@@ -16,6 +16,7 @@ from typing import Any
 from edgenas.space.arch import FULL_BITS, Arch
 from edgenas.space.space import ArchSpace
 from edgenas.train.samplers.base import Draw, Sampler, Setting, expect_keys
+from edgenas.train.samplers.parts import in_parts
 from edgenas.train.samplers.rows import RowImportance
 
 
@@ -125,6 +126,8 @@ class Composed(Sampler):
         smallest: always run the smallest, second.
         phase: the whole space at once without one.
         pick: every candidate without one.
+        parts: of the batch that the draws take in turn, unless the largest runs alone; as many as
+            there are draws give each its own.
         rows: the say in which rows an epoch draws.
         wants_norms: whether the proposal learns from gradient norms.
     """
@@ -139,12 +142,14 @@ class Composed(Sampler):
         smallest: bool = False,
         phase: Phase | None = None,
         pick: Pick | None = None,
+        parts: int = 1,
         rows: RowImportance | None = None,
         wants_norms: bool = False,
     ) -> None:
         self.seed, self.slots, self.proposal = setting.seed, slots, proposal
         self.phase = Always(setting.space) if phase is None else phase
         self.pick = Pick() if pick is None else pick
+        self.parts = parts
         self.sort_steps, self.rows, self.wants_norms = self.phase.sort_steps, rows, wants_norms
         self._largest, self._smallest = setting.space.largest(), setting.space.smallest()
         self._fixed = [self._largest] * largest + [self._smallest] * smallest
@@ -158,7 +163,8 @@ class Composed(Sampler):
         rng = random.Random(f"{self.seed}/{step}")
         archs = self._fixed + [self._slot(moment.space, rng, step) for _ in self._slots(moment)]
         draws = [Draw(arch, self._weight(arch, moment)) for arch in archs]
-        return tuple(self._largest_first([*draws, *self.proposal.companions(step)]))
+        ordered = self._largest_first([*draws, *self.proposal.companions(step)])
+        return tuple(in_parts(ordered, self.parts))
 
     def subnets(self, step: int) -> int:
         """Extremes, slots and companions."""
@@ -167,6 +173,10 @@ class Composed(Sampler):
             return 1
         companions = len(self.proposal.companions(step))
         return len(self._fixed) + len(self._slots(moment)) + companions
+
+    def passes(self, step: int) -> float:
+        """Each draw counts as its share of the batch."""
+        return self.subnets(step) / (1 if self.phase.at(step).alone else self.parts)
 
     def least(self, step: int) -> Arch:
         """The phase's smallest; the largest while others do not count, or not fully."""

@@ -13,6 +13,7 @@ from edgenas.train.samplers.cost_bins import SameBin
 from edgenas.train.samplers.cost_walk import NearCost
 from edgenas.train.samplers.fixed import FixedList, mat_nets, sorted_nets
 from edgenas.train.samplers.importance import PathImportance
+from edgenas.train.samplers.parts import parts_of
 from edgenas.train.samplers.phases import Delayed, Progressive, SortedFirst
 from edgenas.train.samplers.picks import ExtremeOf
 from edgenas.train.samplers.prenas import Preselected
@@ -45,6 +46,12 @@ def _sandwich_in_turns(setting: Setting) -> Sampler:
 def _uniform(setting: Setting) -> Sampler:
     """Nothing but uniform subnets (SPOS)."""
     return Composed(setting, Uniform(), slots=_some(setting))
+
+
+def _uniform_in_parts(setting: Setting) -> Sampler:
+    """Uniform subnets, each on its own part of the batch (ViT-ResNAS)."""
+    parts = parts_of(setting, _some(setting))
+    return Composed(setting, Uniform(), slots=parts, parts=parts)
 
 
 def _progressive(setting: Setting) -> Sampler:
@@ -115,6 +122,7 @@ SAMPLERS: dict[str, Factory] = {
     "sorted_sandwich": _sorted_sandwich,
     "sandwich_in_turns": _sandwich_in_turns,
     "uniform": _uniform,
+    "uniform_in_parts": _uniform_in_parts,
     "progressive": _progressive,
     "deps": _deps,
     "attentive_best_up": _attentive("attentive_best_up", worst=False),

@@ -56,6 +56,10 @@ VARIANTS: dict[str, Recipe] = {
     "importance": SHORT.override(
         sampler="pada", teachers=("frozen", "largest"), dropout=0.2, label_share=0.5
     ),
+    "in parts": SHORT.override(
+        sampler="uniform_in_parts", random_subnets=2, batch=64, epochs=2.5, teachers=("average",),
+        average=0.9, mixup=0.3, dropout=0.2, dropout_for="all", weights="double_rounding",
+    ),
     "judged": SHORT.override(
         sampler="shiftnas", held_out=64, epochs=1.0, activations="lsq_plus",
         weights="double_rounding", teachers=(),

@@ -148,6 +148,18 @@ def test_parts_of_batches_make_up_the_batches() -> None:
             assert (getattr(part, name) == getattr(whole, name)[rank::3]).all()
 
 
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_what_all_have_of_a_part_is_that_part_of_the_batch(number: int) -> None:
+    looks = Augmentation(0.13, True, 0.2, 0.3)
+    wanted = Batches(*pictures(), 24, looks, 5).at(3).cut(number, 3)
+    assert len(wanted.rows) == 8
+    for rank in range(4):
+        own = Batches(*pictures(), 24, looks, 5, peers=Peers(rank, 4)).at(3).cut(number, 3)
+        assert own.share == wanted.share < 1
+        for name in ("images", "labels", "others", "rows"):
+            assert (getattr(own, name) == getattr(wanted, name)[rank::4]).all()
+
+
 # --- training ------------------------------------------------------------------------------------
 
 
@@ -267,3 +279,11 @@ def test_batches_that_can_be_shared(batch: int, size: int) -> None:
 def test_batches_that_cannot_be_shared(batch: int, size: int, fitting: int) -> None:
     with pytest.raises(DistributedError, match=f"use --batch {fitting} or"):
         check_shared(batch, Peers(0, size))
+
+
+def test_each_part_of_a_batch_is_shared() -> None:
+    check_shared(66, Peers(0, 3), parts=2)
+    check_shared(66, Peers(0, 1), parts=2)
+    with pytest.raises(DistributedError, match=r"multiple of 4 \(the batch is cut into 2 parts, .*"
+                                               r"got 66; use --batch 64 or"):  # fmt: skip
+        check_shared(66, Peers(0, 2), parts=2)

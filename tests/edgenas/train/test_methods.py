@@ -25,6 +25,10 @@ REST = SHORT.override(
 TRIED = {
     **{name: method.on(SHORT).override(epochs=SHORT.epochs) for name, method in METHODS.items()},
     "everything else": REST,
+    "two parts": METHODS["vit-resnas"].on(SHORT).override(
+        epochs=1.5, batch=64, teachers=("average", "largest"), average=0.9, mixup=0.3, dropout=0.2,
+        dropout_for="all", weights="double_rounding",
+    ),
     "adamw": SHORT.override(optimiser="adamw", rate=0.002, dropout=0.2, dropout_for="size"),
     "rmsprop": SHORT.override(optimiser="rmsprop", rate=0.002, schedule="exponential",
                               rate_floor=0.05),

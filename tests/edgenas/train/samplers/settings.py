@@ -114,12 +114,13 @@ class NoJudge:
 
 
 def setting(space: ArchSpace = SPACE, *, seed: int = 0, steps: int = 60) -> Setting:
-    """Six epochs of ten steps."""
+    """Six epochs of ten steps, with batches that have room for four parts."""
     return Setting(
         space,
         seed=seed,
         steps=steps,
         epoch_steps=10,
+        batch=128,
         rows=40,
         rate=lambda step: 0.1 * (1 - step / (steps + 1)),
         judge=FormulaJudge(),

@@ -33,9 +33,9 @@ every_space = pytest.mark.parametrize("space", SPACES, ids=lambda space: space.n
 
 def test_the_names() -> None:
     assert NAMES == [
-        "sandwich", "sorted_sandwich", "sandwich_in_turns", "uniform", "progressive", "deps",
-        "attentive_best_up", "attentive_worst_up", "elasticvit", "shiftnas", "pada", "prenas",
-        "sortednet", "matformer",
+        "sandwich", "sorted_sandwich", "sandwich_in_turns", "uniform", "uniform_in_parts",
+        "progressive", "deps", "attentive_best_up", "attentive_worst_up", "elasticvit", "shiftnas",
+        "pada", "prenas", "sortednet", "matformer",
     ]  # fmt: skip
 
 
@@ -52,9 +52,11 @@ def test_draws_are_in_the_space_and_the_largest_leads(name: str, space: ArchSpac
     for step in STEPS:
         draws = sampler.draw(step)
         assert len(draws) == expected[step] > 0
+        assert sum(draw.share for draw in draws) == pytest.approx(sampler.passes(step))
         for draw in draws:
             space.check(draw.arch)
             assert 0 < draw.weight < math.inf
+            assert 0 <= draw.part < draw.parts <= sampler.parts
         least = sampler.least(step)
         space.check(least)
         counting = [draw.arch for draw in draws if draw.weight >= 1]

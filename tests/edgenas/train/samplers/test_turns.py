@@ -38,5 +38,5 @@ def test_no_method_has_more_passes_than_the_base_that_it_is_put_on(name: str) ->
     steps = round(400 * changed.epochs / base.epochs)
     asked = replace(setting(steps=steps), random_subnets=changed.random_subnets)
     sampler = build_sampler(changed.sampler, asked)
-    passes = sum(sampler.subnets(step) for step in range(steps))
+    passes = sum(sampler.passes(step) for step in range(steps))
     assert 0.45 * 400 <= passes <= 1.05 * 400
