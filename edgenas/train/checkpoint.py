@@ -45,7 +45,8 @@ class Checkpoint:
         weights: state of the supernet that is evaluated and exported: where the run averages its
             weights, the average.
         optimiser: state of the optimiser.
-        typical_loss: moving average of the largest subnet's loss, in nats; inf before any step.
+        typical_loss: what the guards expect of a step (`edgenas.train.guards`), in nats; inf before
+            any step.
         skips: steps lately not taken because loss or gradient were unusable, fading out.
         live: the weights under training, where they are others than `weights` and do not follow
             from them and the optimiser's state.

@@ -21,7 +21,7 @@ JUMP = 10.0
 COLLAPSE = 1.5
 """The watched subnet's loss so many times its best is a collapse."""
 MARGIN = 0.1
-"""But only beyond this share of ln(classes) above its best: small losses waver by themselves."""
+"""But both only beyond this share of ln(classes) above it: small losses waver by themselves."""
 
 
 class TrainingDivergedError(EdgenasError):
@@ -48,7 +48,9 @@ class Guards:
     """What the watching of one run remembers; all of it is in the checkpoint.
 
     Attributes:
-        typical_loss: moving average of the largest subnet's loss, in nats; inf before any step.
+        typical_loss: moving average of the leading losses of the steps taken, in nats: what the
+            largest subnet was trained with where a step ran it, else the mean cross-entropy of the
+            subnets it ran; inf before any step.
         skips: steps lately not taken, fading out.
         best: lowest loss of the watched subnet on the watched images in this phase, in nats.
         phase: that `best` belongs to.
@@ -63,14 +65,19 @@ class Guards:
     rate_factor: float = 1.0
     history: list[RolledBack] = field(default_factory=list)
 
-    def usable(self, loss: float, norm: float) -> bool:
+    def usable(self, loss: float, norm: float, classes: int) -> bool:
         """Whether a step with this loss and gradient norm may be taken; remembers the answer.
 
+        Steps of one subnet have losses of small and large ones in turn: once all are small, that
+        of a small subnet may be many times the typical one without anything being wrong.
+
         Args:
-            loss: in nats.
+            loss: the step's leading loss, in nats.
             norm: of the gradient.
+            classes: for the size of a loss that means nothing learned.
         """
-        if math.isfinite(loss) and math.isfinite(norm) and loss < JUMP * self.typical_loss:
+        bound = max(JUMP * self.typical_loss, self.typical_loss + MARGIN * math.log(classes))
+        if math.isfinite(loss) and math.isfinite(norm) and loss < bound:
             old = loss if math.isinf(self.typical_loss) else self.typical_loss
             self.typical_loss = 0.98 * old + 0.02 * loss
             self.skips = max(0.0, self.skips - 0.1)

@@ -274,7 +274,8 @@ class _Run:
         state = self.state
         norm = state.clip.apply(state.net.shared_weights(), self.peers)
         steps_norm = bound_steps(state.optimiser, self.peers)
-        if not state.guards.usable(leading_loss(trained), norm + steps_norm):
+        classes = self.task.space.classes
+        if not state.guards.usable(leading_loss(trained), norm + steps_norm, classes):
             return False
         state.clip.remember(norm)
         state.optimiser.step()

@@ -9,9 +9,9 @@ from edgenas.train.guards import SKIPS_ALLOWED, Guards, RolledBack, TrainingDive
 
 def test_usable_steps_move_the_typical_loss() -> None:
     guards = Guards()
-    assert guards.usable(2.0, 1.0)
+    assert guards.usable(2.0, 1.0, 10)
     assert guards.typical_loss == 2.0
-    assert guards.usable(1.0, 1.0)
+    assert guards.usable(1.0, 1.0, 10)
     assert guards.typical_loss == pytest.approx(0.98 * 2 + 0.02)
 
 
@@ -20,19 +20,28 @@ def test_usable_steps_move_the_typical_loss() -> None:
 )
 def test_unusable_steps_are_counted(loss: float, norm: float) -> None:
     guards = Guards(typical_loss=2.0)
-    assert not guards.usable(loss, norm)
+    assert not guards.usable(loss, norm, 10)
     assert (guards.skips, guards.typical_loss) == (1.0, 2.0)
+
+
+def test_a_small_subnet_may_lose_many_times_what_others_do_once_all_losses_are_small() -> None:
+    guards = Guards(typical_loss=0.01)
+    assert guards.usable(0.2, 1.0, 10)
+    guards = Guards(typical_loss=0.01)
+    assert not guards.usable(0.2, 1.0, 2)  # where guessing loses 0.7 nats
+    assert not guards.usable(0.3, 1.0, 10)
+    assert guards.typical_loss == 0.01
 
 
 def test_a_run_is_lost_after_more_skips_than_good_steps_make_up_for() -> None:
     guards = Guards(typical_loss=2.0)
     for _ in range(SKIPS_ALLOWED):
-        guards.usable(math.nan, 1.0)
+        guards.usable(math.nan, 1.0, 10)
     assert not guards.lost
-    guards.usable(math.nan, 1.0)
+    guards.usable(math.nan, 1.0, 10)
     assert guards.lost
     for _ in range(11):
-        guards.usable(2.0, 1.0)
+        guards.usable(2.0, 1.0, 10)
     assert not guards.lost
 
 
