@@ -62,7 +62,7 @@ def read_folder(root: Path, image_size: int | None) -> Source:
     native = min(next(iter(seen))) if len(seen) == 1 else None
     size = _size(root, image_size, native, seen)
     search = val.read(size) if val else None
-    return Source(classes, train.read(size), search, lambda: test.read(size), native)
+    return Source(classes, train.read(size), search, lambda: test.read(size), native, by_class=True)
 
 
 def _classes(root: Path) -> tuple[str, ...]:

@@ -96,6 +96,8 @@ def _assemble(
         count = search_count(len(train), fraction)
         kept, taken = cut(train.labels, count, np.random.default_rng(seed), source.classes)
         train, search = train.take(kept), train.take(taken)
+    if source.by_class:
+        train, search = train.mixed(), search.mixed()
 
     def sized(split: Split) -> Split:
         return Split(pixels.resize(split.images, image_size), split.labels) if image_size else split

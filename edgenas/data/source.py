@@ -20,6 +20,7 @@ class Source:
         read_test: Reads the test split; what it reads is not in `train`.
         native_size: Side of the stored images in pixels, or (height, width); None when they differ.
         search_fraction: Share of `train` for the search split where the general rule does not fit.
+        by_class: Whether the images lie one class after the other; `load` mixes them.
     """
 
     classes: tuple[str, ...]
@@ -28,3 +29,4 @@ class Source:
     read_test: Callable[[], Split]
     native_size: Size | None
     search_fraction: float | None = None
+    by_class: bool = False

@@ -61,8 +61,9 @@ def _source(images: Images, labels: Labels, parts: Labels) -> Source:
         return Split(images[rows][..., np.newaxis], labels[rows])
 
     return Source(
-        CLASSES, part(TRAIN), part(SEARCH), lambda: part(TEST), (images.shape[1], images.shape[2])
-    )
+        CLASSES, part(TRAIN), part(SEARCH), lambda: part(TEST), (images.shape[1], images.shape[2]),
+        by_class=True,
+    )  # fmt: skip
 
 
 def _read(root: Path | None) -> tuple[Images, Labels, Labels]:

@@ -14,6 +14,7 @@ Images = NDArray[np.uint8]
 Size = int | tuple[int, int]
 """Side of a square image, or height and width of one that is none, in pixels."""
 Labels = NDArray[np.int64]
+MIXING_SEED = 20_261_122
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,3 +55,10 @@ class Split:
     def take(self, indices: NDArray[np.int64]) -> "Split":
         """Return a new split of the images at `indices`, in that order."""
         return Split(self.images[indices], self.labels[indices])
+
+    def mixed(self) -> "Split":
+        """Return the same images in an order without a meaning, always the same one.
+
+        Calibration, and whatever else takes the first so many, then sees a sample of all classes.
+        """
+        return self.take(np.random.default_rng(MIXING_SEED).permutation(len(self)))

@@ -30,7 +30,20 @@ def test_all_three_parts(tmp_path: Path) -> None:
     assert data.classes == ("ant", "bee")
     assert (data.size, data.channels, data.native_size) == (16, 3, 16)
     assert _greys(data) == [set(range(12)), set(range(12, 18)), set(range(18, 22))]
-    assert data.train.labels.tolist() == [0] * 6 + [1] * 6
+    assert sorted(data.train.labels) == [0] * 6 + [1] * 6
+
+
+def test_the_first_images_are_a_sample_of_all_classes(tmp_path: Path) -> None:
+    """On disk one class follows the other; calibration takes the first so many."""
+    write_folder(tmp_path, {"train": 40, "val": 20, "test": 2})
+    data, again = load_data(tmp_path), load_data(tmp_path)
+    for split in (data.train, data.search):
+        share = split.labels[: len(split) // 4].mean()
+        assert 0.2 < share < 0.8
+    assert (data.train.images == again.train.images).all()
+    assert data.fingerprint == again.fingerprint
+    for part, own in zip(_greys(data), (data.train, data.search), strict=False):
+        assert len(part) == len(own), "every image is there, with its label"
 
 
 def test_val_is_cut_from_train(tmp_path: Path) -> None:

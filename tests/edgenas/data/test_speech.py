@@ -52,7 +52,9 @@ def test_features_bring_their_own_split(tmp_path: Path) -> None:
     assert (len(data.train), len(data.search), data.classes) == (36, 12, CLASSES)
     assert (data.size, data.native_size, data.channels) == ((49, 40), (49, 40), 1)
     test = data.read_test()
-    assert np.array_equal(data.train.images[..., 0], held["x"][:36])
+    clips = {x.tobytes(): int(y) for x, y in zip(held["x"][:36], held["y"][:36], strict=True)}
+    train = zip(data.train.images[..., 0], data.train.labels, strict=True)
+    assert {x.tobytes(): int(y) for x, y in train} == clips
     assert np.array_equal(test.images[..., 0], held["x"][48:])
     assert test.labels.tolist() == held["y"][48:].tolist()
 
@@ -153,3 +155,4 @@ def test_the_real_set(shared_data: Path) -> None:
     data = load_data("speech_commands", shared_data)
     assert (len(data.train), len(data.search), len(data.read_test())) == (3372, 611, 907)
     assert np.bincount(data.train.labels).min() > 200
+    assert np.bincount(data.train.labels[:1000], minlength=12).min() > 40, "no class is left out"
