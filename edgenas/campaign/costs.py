@@ -102,8 +102,8 @@ def chosen_cost(text: str, space: ArchSpace, run: RunDir) -> ChosenCost:
         run: whose copy goes before the study once the run has begun.
 
     Raises:
-        CampaignError: the study is of another space, or has too few figures of the device.
-        StudyError: there is no study, or it cannot be used.
+        CampaignError: no such study, one of another space, or too few figures of the device.
+        StudyError: the study cannot be used.
         RunFolderError: the copy in the run folder is damaged.
     """
     if text == MACS:
@@ -119,6 +119,11 @@ def chosen_cost(text: str, space: ArchSpace, run: RunDir) -> ChosenCost:
 
 
 def _read_study(path: Path, device: str, asked: str, space: ArchSpace) -> Latencies:
+    if not path.exists():
+        raise CampaignError(
+            f"--cost: expected {MACS}, {BYTES} or the study.sqlite of an earlier search (=DEVICE), "
+            f"got {path}, and there is no such file"
+        )
     with Study.read(path) as study:
         of, trials = study.identity.space, study.trials()
     if of.removesuffix(SUFFIX) != space.name.removesuffix(SUFFIX):
