@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from edgenas.campaign.costs import chosen_cost
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.rundir import RunCard, RunDir, write_text
@@ -29,6 +30,9 @@ from edgenas.train.recipe import Recipe
 from edgenas.train.recipe_file import read_recipe_file
 from edgenas.train.recipes import recipe
 from edgenas.train.state import check_recipe, planned_epochs, training_device
+
+if TYPE_CHECKING:
+    from edgenas.campaign.costs import ChosenCost  # reads studies: most trainings need none
 
 DEFAULT_PRESETS = {
     "digits": "digits",
@@ -55,8 +59,8 @@ class TrainOptions:
         precision: that convolutions multiply in; the machine's, so a run may go on with another.
         start: a part of the space, weights from elsewhere.
         space_file: a space that is no preset; the preset then only names the recipe.
-        cost: what cost bins are made of, as `edgenas.campaign.costs` reads it; None leaves it to
-            the sampler.
+        cost: gives what cost bins are made of, such as `edgenas.campaign.costs.chosen_cost` with a
+            text; None leaves it to the sampler.
     """
 
     data: str = "digits"
@@ -69,7 +73,7 @@ class TrainOptions:
     precision: str = "auto"
     start: Start = field(default_factory=Start)
     space_file: Path | None = None
-    cost: str | None = None
+    cost: Callable[[ArchSpace, RunDir], ChosenCost] | None = None
 
     def preset_name(self) -> str:
         """The preset that is used."""
@@ -132,7 +136,7 @@ def train_run(
     data = load(options.data, options.data_root, name, options.seed, space=form)
     whole = replace(form, channels=data.channels, classes=len(data.classes))
     space, source = options.start.part(whole), options.start.source()
-    cost = None if options.cost is None else chosen_cost(options.cost, space, run)
+    cost = None if options.cost is None else options.cost(space, run)
     check_recipe(chosen, space, None if cost is None else cost.cost)
     check_shared(chosen.batch, peers)
     _note_sizes(data, space.name, space.size(), progress)

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,13 @@ from edgenas.cli.options import Subparsers, add_training, command_line, training
 from edgenas.cli.start_options import add_start, start_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgenas.campaign.costs import ChosenCost
     from edgenas.campaign.progress import Progress
     from edgenas.campaign.rundir import RunDir
     from edgenas.data import ImageData
+    from edgenas.space.space import ArchSpace
     from edgenas.train.checkpoint import Checkpoint
 
 
@@ -47,12 +52,21 @@ def run(args: argparse.Namespace) -> int:
     with _progress(shown=place.rank == 0) as progress:
         with together(place) as peers:
             options, command = training_options(args), command_line()
-            options = replace(options, start=start_of(args), space_file=args.space, cost=args.cost)
+            options = replace(options, start=start_of(args), space_file=args.space)
+            options = replace(options, cost=_cost_of(args))
             checkpoint, data = train_run(folder, options, command, progress, peers)
         if place.rank == 0:
             _tell_ends(folder, checkpoint, data, progress)
             print(folder.checkpoint)
     return 0
+
+
+def _cost_of(args: argparse.Namespace) -> Callable[[ArchSpace, RunDir], ChosenCost] | None:
+    if args.cost is None:
+        return None
+    from edgenas.campaign.costs import chosen_cost
+
+    return partial(chosen_cost, args.cost)
 
 
 def _progress(*, shown: bool) -> contextlib.AbstractContextManager[Progress]:

@@ -182,7 +182,7 @@ class Recipe:
     @property
     def endless(self) -> bool:
         """Whether no rate or momentum leads up to the last step, so that any may be the last."""
-        return self.schedule == "constant" and not self.momentum_dip
+        return self.schedule == "constant"
 
     def steps(self, images: int) -> int:
         """Optimiser steps for a training split of `images`.

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def study_of(path: Path, devices: Mapping[str, int], space: str = "digits") -> P
 
 
 def by(cost: str | None) -> TrainOptions:
-    return replace(BINNED, cost=cost)
+    return replace(BINNED, cost=None if cost is None else partial(chosen_cost, cost))
 
 
 def test_a_run_keeps_the_latencies_that_it_began_with(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_no_study_and_one_of_another_space(tmp_path: Path) -> None:
 def test_a_cost_that_nobody_looks_at_is_refused(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     with pytest.raises(RecipeError, match=r"cost macs: expected a sampler .*got sandwich_in_turns"):
-        train_run(run, replace(OPTIONS, cost="macs"), COMMAND, Silent())
+        train_run(run, replace(OPTIONS, cost=partial(chosen_cost, "macs")), COMMAND, Silent())
     assert not run.path.exists()
 
 

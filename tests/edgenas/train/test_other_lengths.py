@@ -79,7 +79,7 @@ def test_it_may_not_end_before_int8_has_begun(tmp_path: Path) -> None:
     assert run(tmp_path, FREE.override(epochs=0.75)).step == 6
 
 
-@pytest.mark.parametrize("changes", [{"schedule": "cosine"}, {"momentum_dip": 0.1}])
+@pytest.mark.parametrize("changes", [{"schedule": "cosine"}, {"schedule": "one_cycle"}])
 def test_a_schedule_with_an_end_keeps_it(tmp_path: Path, changes: dict[str, object]) -> None:
     recipe = FREE.override(**changes)
     stopped_at(tmp_path, recipe, 3)
