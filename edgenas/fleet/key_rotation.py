@@ -15,6 +15,7 @@ from pathlib import Path
 
 from edgenas.fleet.errors import KeyFileError
 from edgenas.fleet.keys import ROTATING
+from edgenas.site import files
 from firmware_bridge.wire.errors import BridgeError
 from firmware_bridge.wire.signing import SigningKey, load_verify_key
 
@@ -90,7 +91,7 @@ def _begin(directory: Path, spare_at: Path) -> Rotation:
     new = SigningKey.generate()
     _put(directory / _NEXT, new.save)
     found = Rotation(former, spare.key_id, new.key_id)
-    _put(directory / ROTATING, lambda path: _write(path, json.dumps(asdict(found)).encode()))
+    files.replace(directory / ROTATING, json.dumps(asdict(found)).encode())
     return found
 
 
@@ -102,8 +103,7 @@ def _carry_out(directory: Path, what: Rotation, spare_at: Path) -> None:
     spare = _key_of(what.signing, signing, spare_at)
     kept = former_key(directory, what.former)
     if not kept.exists():
-        content = public.read_bytes()
-        _put(kept, lambda path: _write(path, content))
+        files.replace(kept, public.read_bytes())
     if signing.exists() and (former := SigningKey.load(signing)).key_id == what.former:
         _put(kept.with_suffix(".pem"), former.save)
     _put(public, spare.save_public)
@@ -111,9 +111,9 @@ def _carry_out(directory: Path, what: Rotation, spare_at: Path) -> None:
     if following.exists():
         _put(directory / "spare.pub", SigningKey.load(following).save_public)
         os.replace(following, directory / "spare.pem")
-        _sync(directory)
+        files.sync(directory)
     (directory / ROTATING).unlink()
-    _sync(directory)
+    files.sync(directory)
 
 
 def _key_of(key_id: str, *places: Path) -> SigningKey:
@@ -127,24 +127,9 @@ def _key_of(key_id: str, *places: Path) -> SigningKey:
 
 
 def _put(path: Path, write: Callable[[Path], None]) -> None:
-    """Put a whole new file in place of what is there."""
+    """Put a key in place of what is there, which `write` by itself would spare."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.unlink(missing_ok=True)
     write(temporary)
     os.replace(temporary, path)
-    _sync(path.parent)
-
-
-def _write(path: Path, raw: bytes) -> None:
-    with path.open("xb") as stream:
-        stream.write(raw)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(path.parent)
