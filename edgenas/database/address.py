@@ -38,13 +38,21 @@ class Address:
         """Read a path or a URL (`postgresql://USER:PASSWORD@HOST/NAME`, `sqlite:///FILE`).
 
         Raises:
-            DatabaseError: It is a URL of neither, or of no host and port.
+            DatabaseError: It is a URL of neither, or of no file, or of no host and port.
         """
-        if isinstance(where, Path) or "://" not in where:
+        if isinstance(where, Path):
+            return cls._of_file(where)
+        if where.startswith("sqlite:"):
+            file = where.removeprefix("sqlite:///")
+            if file in ("", where):
+                raise DatabaseError(
+                    f"expected sqlite:///FILE with three slashes before the file (four before one "
+                    f"that begins at the root), or the file alone, got {where!r}"
+                )
+            return cls._of_file(Path(file))
+        if "://" not in where:
             return cls._of_file(Path(where))
         scheme, _, place = where.partition("://")
-        if scheme == "sqlite":
-            return cls._of_file(Path(where.removeprefix("sqlite:///")))
         if scheme in _POSTGRES:
             address = cls(None, f"postgresql+psycopg://{place}")
             if _PLACE.fullmatch(place) is None:

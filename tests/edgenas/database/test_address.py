@@ -53,3 +53,9 @@ def test_a_host_or_port_that_is_none_is_refused_in_one_line(where: str) -> None:
         Address.parse(where)
     assert "secret" not in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("where", ["sqlite://x", "sqlite:/x", "sqlite:x", "sqlite:///", "sqlite:"])
+def test_too_few_slashes_make_no_folder_of_that_name(where: str) -> None:
+    with pytest.raises(DatabaseError, match="expected sqlite:///FILE with three slashes"):
+        Address.parse(where)
