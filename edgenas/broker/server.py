@@ -5,7 +5,6 @@ What a client may do is left to `connection` and `router`.
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgenas.broker.errors import BrokerStartError
 from edgenas.broker.loopback import broker_url, loopback_address, open_address
 from edgenas.broker.router import Router
 from edgenas.broker.settings import BrokerSettings
+from edgenas.whole_file import write_whole
 
 _LOG = logging.getLogger(__name__)
 
@@ -145,15 +145,6 @@ async def _serve(
 
     def listening(server: BrokerServer) -> None:
         if port_file is not None:
-            _write_port(port_file, server.port)
+            write_whole(port_file, f"{server.port}\n".encode())
 
     await run_until(stop.wait, host, port, settings, listening, open_to_network=open_to_network)
-
-
-def _write_port(path: Path, port: int) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with partial.open("w", encoding="ascii") as file:
-        file.write(f"{port}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

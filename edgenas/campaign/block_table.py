@@ -12,7 +12,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import os
 import random
 import statistics
 from collections.abc import Callable, Iterator
@@ -41,6 +40,7 @@ from edgenas.train.blockwise import (
     imitate,
     judged,
 )
+from edgenas.whole_file import write_whole
 
 MORE_ATTEMPTS = 2
 ALIKE = 0.2
@@ -295,11 +295,5 @@ def drawn_stages(space: StageExcerpt, rows: int, seed: int) -> list[Arch]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Keep bytes atomically; a kill leaves all of them or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f"{path.name}.tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+    write_whole(path, content)

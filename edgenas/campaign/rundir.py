@@ -24,12 +24,12 @@ devices/, phases.json          demo: its daemons' state and logs; wall time of i
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgenas.campaign.errors import RunFolderError
+from edgenas.whole_file import write_whole
 
 FORMAT = "edgenas-run/1"
 
@@ -129,14 +129,9 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         RunFolderError: the folder cannot be written.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_whole(path, text.encode())
     except OSError as error:
         raise RunFolderError(
             f"{path}: expected a writable folder with room, got {error}; choose another --out or "

@@ -86,16 +86,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _copy(source: Path, out: Path) -> None:
     """Copy atomically: a full disk leaves an older file as it was."""
-    import os
-    import shutil
+    from edgenas.whole_file import write_whole
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(out.name + ".tmp")
-    try:
-        shutil.copyfile(source, temporary)
-        os.replace(temporary, out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(out, source.read_bytes())
 
 
 def _arch(args: argparse.Namespace, checkpoint: Checkpoint) -> Arch:

@@ -7,9 +7,7 @@ sums to `firmware_bridge.wire.heads`, shipping to `edgenas.campaign.heads`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import queue
 import ssl
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 
 from edgenas.fleet.errors import HeadError
 from edgenas.fleet.head_claims import Chosen, Collected, choose, left_in
+from edgenas.whole_file import write_whole
 from firmware_bridge.wire.codec import decode
 from firmware_bridge.wire.errors import WireError
 from firmware_bridge.wire.heads import HEAD_CAP_BYTES, contribution_of, to_text
@@ -160,15 +159,8 @@ def _read(path: Path) -> Contribution:
 
 
 def _write(path: Path, raw: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        write_whole(path, raw)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise HeadError(f"{path}: expected to write it, got {error}; free disk space") from error

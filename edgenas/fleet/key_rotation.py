@@ -16,6 +16,7 @@ from pathlib import Path
 from edgenas.fleet.errors import KeyFileError
 from edgenas.fleet.keys import ROTATING
 from edgenas.site import files
+from edgenas.whole_file import sync_folder
 from firmware_bridge.wire.errors import BridgeError
 from firmware_bridge.wire.signing import SigningKey, load_verify_key
 
@@ -111,9 +112,9 @@ def _carry_out(directory: Path, what: Rotation, spare_at: Path) -> None:
     if following.exists():
         _put(directory / "spare.pub", SigningKey.load(following).save_public)
         os.replace(following, directory / "spare.pem")
-        files.sync(directory)
+        sync_folder(directory)
     (directory / ROTATING).unlink()
-    files.sync(directory)
+    sync_folder(directory)
 
 
 def _key_of(key_id: str, *places: Path) -> SigningKey:
@@ -132,4 +133,4 @@ def _put(path: Path, write: Callable[[Path], None]) -> None:
     temporary.unlink(missing_ok=True)
     write(temporary)
     os.replace(temporary, path)
-    files.sync(path.parent)
+    sync_folder(path.parent)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgenas.fleet.errors import ShelfError
+from edgenas.whole_file import sync_folder
 from firmware_bridge.wire.errors import InvalidValueError
 from firmware_bridge.wire.values import (
     BLOB_CAP_BYTES,
@@ -99,7 +100,7 @@ class BlobShelf:
             for path in new:
                 self._link(path)
             if new:
-                _sync_directory(self._directory)
+                sync_folder(self._directory)
         except OSError as error:
             raise ShelfError(
                 f"expected to take over the blobs of {other}, got {error}; free disk space or "
@@ -169,7 +170,7 @@ class BlobShelf:
             digest, size = _copy(pieces, target, source)
             temporary.chmod(0o444)
             os.replace(temporary, self._path(digest))
-        _sync_directory(self._directory)
+        sync_folder(self._directory)
         return BlobRef(digest, size, self.chunk_bytes)
 
 
@@ -223,14 +224,6 @@ def _copy(pieces: Iterator[bytes], target: BinaryIO, source: str) -> tuple[str, 
 def _pieces(stream: BinaryIO) -> Iterator[bytes]:
     while piece := stream.read(MIB):
         yield piece
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check_size(size_bytes: int, source: str) -> None:

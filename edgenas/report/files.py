@@ -7,13 +7,12 @@ in the files is decided by `json_form`, `page` and `plots`.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from pathlib import Path
 
 from edgenas.report.errors import ReportFieldError, ReportFileError, ReportSchemaError
 from edgenas.report.json_form import from_json_value, to_json_value
 from edgenas.report.model import SCHEMA, Report
+from edgenas.whole_file import write_whole
 
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 
@@ -46,23 +45,13 @@ def read_report_json(path: Path) -> Report:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 beside `path`, flush it to the disk, then rename it onto `path`.
+    """Write `text` as UTF-8 in one step.
 
     Raises:
         ReportFileError: the file cannot be written; an older file is left as it was.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_whole(path, text.encode())
     except OSError as error:
         raise ReportFileError(
             path, f"cannot be written ({error.strerror}); choose a folder that exists"

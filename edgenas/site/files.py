@@ -9,6 +9,8 @@ import os
 import pwd
 from pathlib import Path
 
+from edgenas.whole_file import write_whole
+
 SECRET, OPEN = 0o600, 0o644
 
 
@@ -21,16 +23,12 @@ def replace(path: Path, content: bytes, mode: int = OPEN, owner: str | None = No
         mode: Permission bits.
         owner: Account to give it to, heeded for root only.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, SECRET)
-    with os.fdopen(descriptor, "wb") as stream:
+
+    def born(descriptor: int) -> None:
         os.fchmod(descriptor, mode)
         give(descriptor, owner)
-        stream.write(content)
-        stream.flush()
-        os.fsync(descriptor)
-    os.replace(part, path)
-    sync(path.parent)
+
+    write_whole(path, content, permissions=SECRET, born=born)
 
 
 def make_folder(path: Path, mode: int, owner: str | None = None) -> None:
@@ -46,12 +44,3 @@ def give(what: Path | int, owner: str | None) -> None:
         return
     account = pwd.getpwnam(owner)
     os.chown(what, account.pw_uid, account.pw_gid)
-
-
-def sync(folder: Path) -> None:
-    """Force the entries of a folder onto the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

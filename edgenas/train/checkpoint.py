@@ -24,6 +24,7 @@ from edgenas.errors import EdgenasError
 from edgenas.model.supernet import Supernet
 from edgenas.space.space import ArchSpace, StageSpace
 from edgenas.train.recipe import Recipe
+from edgenas.whole_file import sync_folder
 
 FORMAT = "edgenas-checkpoint/1"
 
@@ -118,6 +119,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True)
     }
     buffer = io.BytesIO()  # so that a full disk meets our own write, not torch's
     torch.save(body, buffer)
+    # Always the same name, so that what a kill leaves is written over; a run has one writer.
     temporary = path.with_name(path.name + ".tmp")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +130,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, durable: bool = True)
             temporary.unlink(missing_ok=True)
             raise
         if durable:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -223,15 +225,6 @@ def _write(path: Path, content: bytes, durable: bool) -> None:
         file.flush()
         if durable:
             os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename in `path` survive a power cut."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _space_from_dict(data: dict[str, Any]) -> ArchSpace:

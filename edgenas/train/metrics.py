@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgenas.train.checkpoint import disk_errors
+from edgenas.whole_file import write_whole
 
 NAME = "metrics.jsonl"
 
@@ -82,9 +83,7 @@ def cut_metrics(folder: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [r for r in read_metrics(folder) if r.step <= step]
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(asdict(r)) + "\n" for r in kept), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, "".join(json.dumps(asdict(r)) + "\n" for r in kept).encode())
 
 
 def training_seconds(reports: Sequence[StepReport], batch: int) -> float:
