@@ -3,7 +3,7 @@
 Used under the host's lock. Every method makes durable what it decides before it publishes anything.
 Other processes may work on the same journal: what one of them was quicker with is not done again,
 and `refresh` looks at what they did. Leaves timers' rules to `deployments`, releases to `releases`,
-and waves over many devices to whoever plans a rollout.
+waves over many devices to whoever plans a rollout, and the wishes in force to `wish_book`.
 """
 
 import logging
@@ -12,14 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from edgenas.fleet.clock import Clock
-from edgenas.fleet.deployment_log import DeploymentRow, OutcomeRow, StepRow, WishRow
+from edgenas.fleet.deployment_log import DeploymentRow, OutcomeRow, StepRow
 from edgenas.fleet.deployment_reading import (
     OpenDeployment,
     Place,
-    blobs_of_wish,
-    bundle_of,
     read_outcome,
-    read_wish,
     resumed,
 )
 from edgenas.fleet.deployments import (
@@ -28,7 +25,6 @@ from edgenas.fleet.deployments import (
     STEPS_CAP,
     DeploymentOutcome,
     Progress,
-    believed,
     excused,
     gives_up,
     has_ended,
@@ -38,10 +34,9 @@ from edgenas.fleet.errors import FleetError, ReleaseError
 from edgenas.fleet.journal import FleetJournal
 from edgenas.fleet.post import Post
 from edgenas.fleet.rations import Ration
-from edgenas.fleet.releases import read_unverified
 from edgenas.fleet.roster import Roster
 from edgenas.fleet.timers import HostTimers
-from firmware_bridge.wire.codec import encode
+from edgenas.fleet.wish_book import WishBook
 from firmware_bridge.wire.messages import DeployOutcome, DeployReport, Event, Wish
 from firmware_bridge.wire.values import BlobRef
 
@@ -60,18 +55,12 @@ class DeployDesk:
         self._roster = roster
         self._clock = clock
         self._timers = timers
-        self._wishes: dict[Place, Wish] = {}
-        self._blobs: dict[str, dict[Place, list[BlobRef]]] = {}  # by device
+        self._wishes = WishBook(journal, roster, clock)
         self._open: dict[str, OpenDeployment] = {}
         self._reported: dict[Place, str | None] = {}
         self._news: set[str] = set()
         self._repeats = Ration("wishes made newer", REPEATS_A_DAY, clock)
         self._due_s = math.inf  # nothing is given up before; may be too early, never too late
-        self._restore()
-
-    def _restore(self) -> None:
-        for row in self._log.latest_wishes():
-            self._adopt((row.device_id, row.slot), read_wish(row.body))
         for deployment in self._log.open_deployments():
             self._take_up(self._resumed(deployment))
 
@@ -82,12 +71,7 @@ class DeployDesk:
 
     def refresh(self) -> bool:
         """Look at what other processes have wished for and heard; returns whether there was any."""
-        changed = False
-        for row in self._log.latest_wishes():
-            known = self._wishes.get((row.device_id, row.slot))
-            if known is None or known.rev < row.rev:
-                self._adopt((row.device_id, row.slot), read_wish(row.body))
-                changed = True
+        changed = self._wishes.refresh()
         rows = {row.deployment_id: row for row in self._log.open_deployments()}
         for ended in self._open.keys() - rows.keys():
             del self._open[ended]
@@ -124,7 +108,7 @@ class DeployDesk:
         """
         device_id, slot = place
         row = DeploymentRow(deployment_id, device_id, slot, self._clock.wall_ms())
-        # Its revision is known to `_keep`.
+        # Its revision is known to `WishBook.keep`.
         wish = Wish(
             rev=0, deployment=deployment_id, release=envelope,
             hold=hold_reason is not None, hold_reason=hold_reason,
@@ -133,8 +117,10 @@ class DeployDesk:
             self._in_force(place)
             self._close_offered(place, "SUPERSEDED")
             self._log.add(row)
-            wish = self._keep(place, wish)
-            self._note("wish.offered", place, wish, deployment=deployment_id, hold=hold_reason)
+            wish = self._wishes.keep(place, wish)
+            self._wishes.note(
+                "wish.offered", place, wish, deployment=deployment_id, hold=hold_reason
+            )
         self._take_up(OpenDeployment(row, Progress(self._clock.monotonic_s())))
         self._post.wish(device_id, slot, wish)
 
@@ -155,9 +141,13 @@ class DeployDesk:
         deployment = self._open.get(deployment_id)
         if deployment is None:
             return
-        wish = self._wishes[deployment.place]
-        so_already = wish.deployment == deployment_id and wish.hold == (reason is not None)
-        if not so_already or self._log.latest_rev(*deployment.place) != wish.rev:
+        wish = self._wishes.get(deployment.place)
+        so_already = (
+            wish is not None
+            and wish.deployment == deployment_id
+            and wish.hold == (reason is not None)
+        )
+        if not so_already or self._wishes.is_behind(deployment.place):
             self._hold(deployment.place, deployment_id, reason, by_itself=True)
 
     def _hold(
@@ -170,23 +160,23 @@ class DeployDesk:
                 return False
             if wish.hold == (reason is not None):
                 return True
-            wish = self._keep(place, replace(wish, hold=reason is not None, hold_reason=reason))
+            wish = self._wishes.keep(
+                place, replace(wish, hold=reason is not None, hold_reason=reason)
+            )
             action = "wish.released" if reason is None else "wish.held"
-            self._note(action, place, wish, by_itself=by_itself, deployment=deployment_id)
+            self._wishes.note(action, place, wish, by_itself=by_itself, deployment=deployment_id)
         self._post.wish(*place, wish)
         return True
 
     def _in_force(self, place: Place) -> Wish | None:
         """The newest wish, whichever process wrote it; used inside a transaction."""
-        wish = self._wishes.get(place)
-        if self._log.latest_rev(*place) > (0 if wish is None else wish.rev):
+        if self._wishes.is_behind(place):
             self.refresh()
         return self._wishes.get(place)
 
     def wished(self, place: Place) -> str | None:
         """The deployment that is wished for in a slot, None if nothing is."""
-        wish = self._wishes.get(place)
-        return None if wish is None else wish.deployment
+        return self._wishes.deployment(place)
 
     def take_news(self) -> frozenset[str]:
         """The deployments that something was heard of since this was asked last."""
@@ -201,15 +191,16 @@ class DeployDesk:
             if only is not None and (wish is None or wish.deployment != only):
                 return
             self._close_offered(place, "CANCELLED")
-            nothing = self._keep(place, Wish(rev=0))
-            self._note("wish.withdrawn", place, nothing)
+            nothing = self._wishes.keep(place, Wish(rev=0))
+            self._wishes.note("wish.withdrawn", place, nothing)
         self._post.wish(*place, nothing)
 
     def born(self, device_id: str) -> None:
         """A device is there: publish again what it has not taken note of."""
         state = self._roster.view(device_id).state
-        for place in self._blobs.get(device_id, ()):
-            wish = self._wishes[place]
+        for place in self._wishes.places_of(device_id):
+            wish = self._wishes.get(place)
+            assert wish is not None
             reported = self._roster.wish_rev(*place)
             if reported > wish.rev:  # this journal is older than the device: it still wins
                 self._repeat(place, wish)
@@ -261,7 +252,7 @@ class DeployDesk:
 
     def hear_slots(self, device_id: str) -> None:
         """A device's state has come: it is newer than any report before it."""
-        for place in self._blobs.get(device_id, ()):
+        for place in self._wishes.places_of(device_id):
             self._reported.pop(place, None)
 
     def active(self, place: Place) -> str | None:
@@ -302,11 +293,7 @@ class DeployDesk:
 
     def blob(self, device_id: str, digest: str) -> BlobRef | None:
         """The blob of that digest if a wish in force for that device names it."""
-        for refs in self._blobs.get(device_id, {}).values():
-            for ref in refs:
-                if ref.sha256 == digest:
-                    return ref
-        return None
+        return self._wishes.blob(device_id, digest)
 
     def phase(self, deployment_id: str) -> str | None:
         """How far an open deployment is, None if it has ended."""
@@ -344,17 +331,16 @@ class DeployDesk:
     ) -> None:
         """Record an end and, unless it is a success, wish nothing more for the slot."""
         place = (row.device_id, row.slot)
-        wish = self._wishes.get(place)
-        in_force = wish is not None and wish.deployment == row.deployment_id
+        in_force = self._wishes.deployment(place) == row.deployment_id
         if not in_force or outcome == "SUCCEEDED":
             self._record(row, outcome, report, body)
             return
         with self._journal.transaction():
             if not self._record(row, outcome, report, body):
                 return
-            nothing = self._keep(place, Wish(rev=0))
+            nothing = self._wishes.keep(place, Wish(rev=0))
             detail = {"deployment": row.deployment_id, "outcome": outcome}
-            self._note("wish.dropped", place, nothing, by_itself=True, **detail)
+            self._wishes.note("wish.dropped", place, nothing, by_itself=True, **detail)
         self._post.wish(*place, nothing)
 
     def _record(
@@ -379,28 +365,5 @@ class DeployDesk:
         if not self._repeats.take(place[0]):
             return
         with self._journal.transaction():
-            wish = self._keep(place, wish)
+            wish = self._wishes.keep(place, wish)
         self._post.wish(*place, wish)
-
-    def _keep(self, place: Place, wish: Wish) -> Wish:
-        """Make a wish durable as the newest of its slot; used inside a transaction."""
-        known = believed(self._roster.wish_rev(*place), self._log.latest_rev(*place))
-        wish = replace(wish, rev=known + 1)
-        self._log.add_wish(WishRow(*place, wish.rev, encode(wish)), self._clock.wall_ms())
-        self._adopt(place, wish)
-        return wish
-
-    def _note(
-        self, action: str, place: Place, wish: Wish, *, by_itself: bool = False, **detail: object
-    ) -> None:
-        """Write a change of a wish into the audit log; used inside a transaction."""
-        told = {"rev": wish.rev, **detail}
-        if wish.release is not None:
-            manifest = read_unverified(wish.release)
-            told.update(counter=manifest.counter, mode=manifest.mode, bundle=bundle_of(manifest))
-        subject, at_ms = f"{place[0]}/{place[1]}", self._clock.wall_ms()
-        self._journal.audit.add(action, subject, at_ms, told, by_itself=by_itself)
-
-    def _adopt(self, place: Place, wish: Wish) -> None:
-        self._wishes[place] = wish
-        self._blobs.setdefault(place[0], {})[place] = blobs_of_wish(wish)
