@@ -18,6 +18,7 @@ from firmware_bridge.wire.messages import MeasureJob, SlotState
 from firmware_bridge.wire.values import BlobRef
 from tests.databases import place
 from tests.edgenas.fleet.device_twin import Answer, DeviceTwin, Script
+from tests.edgenas.fleet.office import Office
 from tests.edgenas.fleet.scripted import good_measurement
 
 FLEET = "lab"
@@ -119,3 +120,9 @@ def eventually(so: Callable[[], bool]) -> None:
 def lab(tmp_path: Path) -> Iterator[Lab]:
     with ExitStack() as cleanup:
         yield Lab(tmp_path, cleanup)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with ExitStack() as cleanup:
+        yield Office(tmp_path, cleanup)

@@ -1,15 +1,10 @@
 """Enrolment over real HTTPS: the device's own client, the host's server, a database, an authority.
 
-The real daemon that then measures over TLS is in test_enrolled_daemon.
+The real daemon that then measures over TLS is in test_enrolled_daemon, who only
+knocks at the door in test_enrolment_door.
 """
 
-import contextlib
-import hashlib
-import socket
-import ssl
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,91 +12,17 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from edgenas.fleet import enrolment_server
 from edgenas.fleet.enrolment import GRACE_MS, Decision, Mode
 from edgenas.fleet.enrolment_desk import EnrolmentDesk, Terms
-from edgenas.fleet.enrolment_server import EnrolmentServer
 from edgenas.fleet.errors import EnrolmentRefusedError
 from edgenas.fleet.journal import FleetJournal
-from edgenas.site.authority import certificate_sha256, now_utc, revoked_in, self_signed
-from edgenas.site.folder import SiteFolder, SiteSettings
+from edgenas.site.authority import now_utc, revoked_in
 from firmware_bridge.certificates import ensure_key, signing_request
-from firmware_bridge.enroll_online import Asking, join, post
-from firmware_bridge.wire.enrolment import EnrolReply, EnrolRequest, Token
-from firmware_bridge.wire.errors import EnrolmentError
+from firmware_bridge.enroll_online import join
+from firmware_bridge.wire.enrolment import EnrolReply, EnrolRequest
 from firmware_bridge.wire.signing import SigningKey
 from tests.databases import POSTGRES, place
-
-WAIT_S = 60.0
-
-
-class Clock:
-    """A clock that is moved by hand; monotonic time stands still."""
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def monotonic_s(self) -> float:
-        return 0.0
-
-    def wall_ms(self) -> int:
-        return round((now_utc().timestamp() + self.ahead_s) * 1000)
-
-
-class Office:
-    """Where boards are enrolled: authority, database, desk, and the door while it is open."""
-
-    def __init__(self, folder: Path, cleanup: ExitStack) -> None:
-        self.folder, self._cleanup, self.clock = folder, cleanup, Clock()
-        self.site = SiteFolder(folder / "site")
-        self.site.prepare(SiteSettings(("127.0.0.1",), user="root"), now_utc())
-        self.journal = FleetJournal(place(folder / "fleet.sqlite"), "anna@desk")
-        cleanup.callback(self.journal.close)
-        self.desk = EnrolmentDesk(self.journal, self.site, self.clock)
-        self._certificate, self._key = self.site.enrolment_server(now_utc())
-        self.server = self.open_door()
-
-    def open_door(self) -> EnrolmentServer:
-        server = EnrolmentServer("127.0.0.1", 0, self._certificate, self._key, self.desk.answer)
-        self._cleanup.callback(server.close)
-        return server
-
-    def invite(
-        self,
-        mode: Mode = Mode.TOKEN,
-        uses: int = 1,
-        serials: Sequence[str] = (),
-        keys: tuple[str, ...] = (),
-    ) -> Token:
-        terms = Terms("lab", "raspberry-pi-4", mode, uses, 3600, frozenset(serials), keys)
-        _, secret = self.desk.invite(terms)
-        pin = certificate_sha256(self._certificate)
-        return Token("127.0.0.1", self.server.port, pin, secret)
-
-    def board(self, name: str, board: str = "", key: str = "") -> Asking:
-        """A board; another `key` means another one."""
-        folder = self.folder / (key or name)
-        folder.mkdir(exist_ok=True)
-        return Asking(name, board, folder)
-
-    def audited(self) -> list[tuple[str, str]]:
-        return [(entry.action, entry.subject) for entry in self.journal.audit.entries()]
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with ExitStack() as cleanup:
-        yield Office(tmp_path, cleanup)
-
-
-def silent(text: str) -> None:
-    raise AssertionError(text)
-
-
-def refusal(token: Token, asking: Asking) -> str:
-    with pytest.raises(EnrolmentError) as refused:
-        join(token, asking, silent)
-    return str(refused.value)
+from tests.edgenas.fleet.office import WAIT_S, Office, refusal, silent
 
 
 def test_a_token_lets_one_board_in_and_no_second(office: Office) -> None:
@@ -130,32 +51,6 @@ def test_an_expired_or_unknown_token_lets_nobody_in(office: Office) -> None:
     office.clock.ahead_s = 3601
     assert "expired" in refusal(token, office.board("pi4-1"))
     assert office.desk.open_invites() == []
-
-
-def test_another_server_learns_nothing(office: Office) -> None:
-    """The wrong certificate ends the conversation before a single byte was sent."""
-    token = office.invite()
-    certificate, key = self_signed(["127.0.0.1"], now_utc(), 1)
-    (office.folder / "other.pem").write_bytes(key + certificate)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(office.folder / "other.pem")
-    heard: list[bytes] = []
-
-    def serve(listener: socket.socket) -> None:
-        plain, _ = listener.accept()
-        with plain, contextlib.suppress(OSError), context.wrap_socket(plain, True) as secured:
-            heard.append(secured.recv(4096))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        wrong = replace(token, port=listener.getsockname()[1])
-        said = refusal(wrong, office.board("pi4-1"))
-        thread.join(WAIT_S)
-    assert heard in ([], [b""])
-    assert "another one answers" in said
-    assert hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.decode())).hexdigest()[:12] in said
-    assert token.secret not in said
 
 
 def test_pre_authorised_boards_come_by_their_serial_numbers(office: Office) -> None:
@@ -299,97 +194,6 @@ def test_the_same_name_of_two_boards_becomes_two_names(office: Office) -> None:
     assert join(token, office.board("pi4-1", "serial-1"), silent).device_id == "pi4-1"
     other = join(token, office.board("pi4-1", "serial-2", key="second"), silent)
     assert other.device_id.startswith("pi4-1-")
-
-
-def hostile(office: Office, token: Token, csr: str, name: str = "pi4-1") -> EnrolReply:
-    return post(token, EnrolRequest(secret=token.secret, device_id=name, board="", csr=csr))
-
-
-def test_a_request_for_another_name_is_refused(office: Office) -> None:
-    token, board = office.invite(), office.board("pi4-1")
-    key = board.key_folder / "device.key"
-    ensure_key(key)
-    reply = hostile(office, token, signing_request(key, "host"))
-    assert (reply.status, reply.certificate) == ("refused", "")
-    assert "another name" in reply.detail
-    reply = hostile(office, token, signing_request(key, "viewer"), "viewer")
-    assert "reserved" in reply.detail
-    reply = hostile(office, token, "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n")
-    assert (reply.status, reply.certificate) == ("refused", "")
-    assert office.journal.enrolments.certificates() == []
-    assert office.desk.open_invites(), "a hostile request takes no place"
-
-
-def exchange(office: Office, sent: bytes) -> bytes:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    address = ("127.0.0.1", office.server.port)
-    with socket.create_connection(address, WAIT_S) as plain, context.wrap_socket(plain) as secured:
-        secured.sendall(sent)
-        got = b""
-        with contextlib.suppress(ssl.SSLError, ConnectionError):
-            while piece := secured.recv(4096):
-                got += piece
-        return got
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"POST /enrol/v1 HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", b" 413 "),
-        (b"POST /enrol/v1 HTTP/1.1\r\nContent-Length: -1\r\n\r\n", b" 413 "),
-        (b"POST /enrol/v1 HTTP/1.1\r\n\r\n", b" 413 "),
-        (b"POST /other HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", b" 404 "),
-        (b"POST /enrol/v1 HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", b" 400 "),
-        (b"GET /enrol/v1 HTTP/1.1\r\n\r\n", b" 501 "),
-    ],
-)
-def test_what_makes_no_sense_gets_a_short_answer(
-    office: Office, sent: bytes, status: bytes
-) -> None:
-    assert status in exchange(office, sent).partition(b"\r\n")[0]
-    assert office.audited() == []
-
-
-def test_a_peer_that_drips_is_cut_off(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(enrolment_server, "PEER_S", 0.2)
-    began = b"POST /enrol/v1 HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"
-    assert exchange(office, began) == b""
-    with socket.create_connection(("127.0.0.1", office.server.port), WAIT_S) as plain:
-        assert plain.recv(1) == b"", "not even a handshake"
-
-
-def test_a_silent_peer_holds_up_nobody(office: Office) -> None:
-    with socket.create_connection(("127.0.0.1", office.server.port), WAIT_S):
-        join(office.invite(), office.board("pi4-1"), silent)
-
-
-def test_a_token_outlives_its_server(office: Office) -> None:
-    token = office.invite()
-    office.server.close()
-    assert "only while an invitation is open" in refusal(token, office.board("pi4-1"))
-    again = SiteFolder(office.site.path).enrolment_server(now_utc() + timedelta(days=1))
-    assert certificate_sha256(again[0]) == token.pin
-    reopened = office.open_door()
-    assert join(replace(token, port=reopened.port), office.board("pi4-1"), silent).certificate
-
-
-def test_the_door_closes_when_nobody_is_invited_any_more(office: Office) -> None:
-    office.server.run_while(lambda: bool(office.desk.open_invites()), linger_s=0)
-    token = office.invite()
-    seen: list[bool] = []
-
-    def is_open() -> bool:
-        seen.append(bool(office.desk.open_invites()))
-        if len(seen) == 1:
-            threading.Thread(target=join, args=(token, office.board("pi4-1"), silent)).start()
-        return seen[-1]
-
-    office.server.run_while(is_open, linger_s=0)
-    assert seen[0]
-    assert not seen[-1]
-    with office.site.sole_server() as first, office.site.sole_server() as second:
-        assert (first, second) == (True, False)
 
 
 def test_renewal_signs_what_the_topic_says_and_nothing_else(office: Office) -> None:

@@ -6,12 +6,8 @@ That the real daemon then refuses what is older is in test_enrolled_daemon.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,13 +21,7 @@ from firmware_bridge.wire.messages import Wish
 from firmware_bridge.wire.release import PAYLOAD_TYPE, ReleaseManifest, Role, Target
 from firmware_bridge.wire.signing import SigningKey
 from firmware_bridge.wire.values import BlobRef
-from tests.edgenas.fleet.test_enrolment import Office, refusal, silent
-
-
-@pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    with ExitStack() as cleanup:
-        yield Office(tmp_path, cleanup)
+from tests.edgenas.fleet.office import Office, refusal, silent
 
 
 def wished(counter: int, slot: str = "main", profile: str = "pi4") -> Wished:
