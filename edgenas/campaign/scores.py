@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 from edgenas.campaign.errands import Errand, run_errands
@@ -11,6 +12,7 @@ from edgenas.campaign.scoring import Scorer
 from edgenas.export.arena import plan_arena
 from edgenas.model.images import Pixels
 from edgenas.model.supernet import Supernet
+from edgenas.search.probes import ProbeLog
 from edgenas.search.scores import CostClass, Score, ScoreError
 from edgenas.search.trial import Failure
 from edgenas.space.arch import Arch
@@ -76,6 +78,8 @@ class ZeroCostScore(Score):
 def saliency_score(net: Supernet, images: Pixels, labels: Labels, seed: int = 0) -> ZeroCostScore:
     """Sum of the saliencies of the weights that a subnet holds (Wang et al., PreNAS).
 
+    The cache tells answers for other seeds and images apart, as it does for other weights.
+
     Args:
         net: the supernet; one backward pass on noise is made at once.
         images: training images, for their mean and spread only.
@@ -83,7 +87,10 @@ def saliency_score(net: Supernet, images: Pixels, labels: Labels, seed: int = 0)
         seed: of the noise.
     """
     judge = SubnetJudge(net, images, (images, labels), seed)
-    return ZeroCostScore("prenas", SliceScores(net.space, judge.saliency()).of)
+    content = hashlib.sha256(images.tobytes()).hexdigest()
+    return ZeroCostScore(
+        f"prenas/{seed}/{content[:16]}", SliceScores(net.space, judge.saliency()).of
+    )
 
 
 class DeviceScore(Score):
@@ -92,18 +99,30 @@ class DeviceScore(Score):
     Args:
         measurer: measures.
         setup: the device.
+        probes: of the study, which know how often the device has changed: what it said before does
+            not hold any more.
         level: how thoroughly.
     """
 
     cost = CostClass.DEVICE
 
-    def __init__(self, measurer: Measurer, setup: DeviceSetup, level: str = "quick") -> None:
-        self._measurer, self._setup, self._level = measurer, setup, level
+    def __init__(
+        self, measurer: Measurer, setup: DeviceSetup, probes: ProbeLog, level: str = "quick"
+    ) -> None:
+        self._measurer, self._setup, self._probes, self._level = measurer, setup, probes, level
         self.metric = f"p50_ms/{level}"
-        self.device = setup.key
+
+    @property
+    def device(self) -> str:
+        return f"{self._setup.key}/{self._changes}"
+
+    @property
+    def _changes(self) -> int:
+        return len(self._probes.drifts(self._setup.device_id))
 
     def of(self, arch: Arch) -> float:
-        errand = Errand(f"score-{arch.id}-{self._level}", self._setup, arch, self._level)
+        key = f"score-{self._changes}-{arch.id}-{self._level}"
+        errand = Errand(key, self._setup, arch, self._level)
         (done,) = run_errands(self._measurer, [errand])
         if isinstance(done.result, Failure):
             raise ScoreError(

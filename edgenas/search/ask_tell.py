@@ -48,6 +48,14 @@ class Search:
             self.searcher.tell(trial)
         return [*given, *asked]
 
+    def prepare(self) -> None:
+        """Compute now, while networks are measured, what the next `ask` would have to wait for.
+
+        A searcher that learns takes seconds to make its plan. Call it whenever the devices are busy
+        (in a thread of its own, or before waiting for one): it never changes what is proposed.
+        """
+        self.searcher.prepare()
+
     def tell(
         self, trial: Trial, result: Outcome | Failure, raw: Mapping[str, Any] | None = None
     ) -> Trial:

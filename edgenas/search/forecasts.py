@@ -46,7 +46,7 @@ class Forecasts:
         latency: median, in ms.
         memory: peak, in bytes.
         failures: probability of no figures; None while failures are rare.
-        tail: p95 divided by median, as usual on this device.
+        tail: what is judged for shipping divided by the median, as usual on this device.
         budget: limits of this device.
     """
 
@@ -59,7 +59,7 @@ class Forecasts:
 
     @property
     def limit_ms(self) -> float | None:
-        """Largest median latency whose p95 is usually within the limit."""
+        """Largest median latency with which the bound of the p95 is usually within the limit."""
         limit = self.budget.latency_p95_ms
         return None if limit is None else limit / self.tail
 
@@ -134,7 +134,7 @@ def learn_forecasts(features: Features, knowledge: Knowledge, budget: Budget) ->
         learn_cost(features, archs, latencies, features.time_columns, start),
         learn_cost(features, archs, memory, features.memory_columns),
         _learn_failures(features, knowledge),
-        statistics.median(o.latency_p95_ms / o.latency_p50_ms for o in outcomes),
+        statistics.median(o.certified_p95_ms / o.latency_p50_ms for o in outcomes),
         budget,
     )
 

@@ -8,6 +8,7 @@ proposal only needs the round before it, and late results are done without.
 from __future__ import annotations
 
 import random
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ from edgenas.search.rounds import Knowledge, Pace, RoundSearch
 from edgenas.search.searcher import TRIES
 from edgenas.space import Arch, ArchSpace
 
-_OBJECTIVES = 2  # accuracy and latency; memory is a limit only
+_OBJECTIVES = 2  # accuracy and latency; memory is a limit only, and looked at where there is one
 _LAG = 2  # results at the end of a round that the next one does not wait for
 
 
@@ -83,22 +84,32 @@ class LinasSearch(RoundSearch[LinasPlan]):
             return LinasPlan()
         rows = self._features.choices(knowledge.archs)
         points = np.array([objectives(outcome) for _, outcome in knowledge.found])
-        models = [fit_best(rows, column) for column in points[:, :_OBJECTIVES].T]
+        wanted = _OBJECTIVES if self.budget.peak_memory_bytes is None else points.shape[1]
+        models = [fit_best(rows, column) for column in points[:, :wanted].T]
+        bound = statistics.median(o.certified_p95_ms / o.latency_p95_ms for _, o in knowledge.found)
 
         def score(archs: Sequence[Arch]) -> tuple[Rows, Rows]:
             seen = self._features.choices(archs)
             figures = np.stack([model.predict(seen) for model in models], axis=1)
-            return figures, self._excess(figures)
+            return figures[:, :_OBJECTIVES], self._excess(figures, bound)
 
         seed = random.Random(f"inner/{self.device}/{self.seed}/{knowledge.number}").getrandbits(31)
         inner = InnerSettings(self.settings.population, self.settings.generations)
         return LinasPlan(tuple(evolve(self.space, score, (), seed, inner)))
 
-    def _excess(self, figures: Rows) -> Rows:
-        """Share by which the latency limit is expected to be exceeded."""
-        limit = self.budget.latency_p95_ms
+    def _excess(self, figures: Rows, bound: float) -> Rows:
+        """Share by which limits are expected to be exceeded, summed; 0 inside.  [n]
+
+        Args:
+            figures: expected objectives; the memory in bytes where it is limited.  [n, 2 or 3]
+            bound: upper bound of the p95, which is judged for shipping, as a multiple of the p95.
+        """
         total: Rows = np.zeros(len(figures))
-        return total if limit is None else np.maximum(0.0, figures[:, 1] / limit - 1.0)
+        if self.budget.latency_p95_ms is not None:
+            total += np.maximum(0.0, bound * figures[:, 1] / self.budget.latency_p95_ms - 1.0)
+        if self.budget.peak_memory_bytes is not None:
+            total += np.maximum(0.0, figures[:, 2] / self.budget.peak_memory_bytes - 1.0)
+        return total
 
     def _follow(self, plan: LinasPlan, attempt: int, rng: random.Random) -> Arch:
         if not plan.pool or attempt > TRIES // 2:

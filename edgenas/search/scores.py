@@ -7,6 +7,7 @@ need bytes, images or devices are in `edgenas.campaign.scores`.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -41,12 +42,18 @@ class Score(ABC):
         metric: names the question and everything that changes the answer, but for the weights and
             the device.
         cost: what an answer costs.
-        device: fingerprint of the device that is asked; empty where none matters.
     """
 
     metric: str
     cost: CostClass
-    device: str = ""
+
+    @property
+    def device(self) -> str:
+        """What of a device's figures is comparable; another word once the device has changed.
+
+        Empty where no device matters.
+        """
+        return ""
 
     @abstractmethod
     def of(self, arch: Arch) -> float:
@@ -70,7 +77,11 @@ class Cached(Score):
 
     def __init__(self, score: Score, cache: ScoreCache, checkpoint: str) -> None:
         self.score, self._cache, self._checkpoint = score, cache, checkpoint
-        self.metric, self.cost, self.device = score.metric, score.cost, score.device
+        self.metric, self.cost = score.metric, score.cost
+
+    @property
+    def device(self) -> str:
+        return self.score.device
 
     def of(self, arch: Arch) -> float:
         if self.cost is CostClass.FITTED:
@@ -132,7 +143,7 @@ class BlockTableScore(Score):
         ScoreError: the table lacks a layer that some network of the space has.
     """
 
-    metric, cost = "block_table_ms", CostClass.ARITHMETIC
+    cost = CostClass.ARITHMETIC
 
     def __init__(
         self, space: ArchSpace, table: Mapping[LayerKey, float], device: str, fixed_ms: float = 0.0
@@ -145,7 +156,12 @@ class BlockTableScore(Score):
                 f"space to what the table holds"
             )
         self._space, self._table, self._fixed_ms = space, table, fixed_ms
-        self.device = device
+        content = hashlib.sha256(repr((sorted(table.items()), fixed_ms)).encode()).hexdigest()
+        self.metric, self._device = f"block_table_ms/{content[:16]}", device
+
+    @property
+    def device(self) -> str:
+        return self._device
 
     def of(self, arch: Arch) -> float:
         keys = [layer_key(layer) for layer in self._space.layers(arch)]
@@ -172,7 +188,11 @@ class FittedScore(Score):
     def __init__(
         self, metric: str, predict: Callable[[Sequence[Arch]], Sequence[float]], device: str = ""
     ) -> None:
-        self.metric, self._predict, self.device = f"fitted/{metric}", predict, device
+        self.metric, self._predict, self._device = f"fitted/{metric}", predict, device
+
+    @property
+    def device(self) -> str:
+        return self._device
 
     def of(self, arch: Arch) -> float:
         (found,) = self._predict([arch])

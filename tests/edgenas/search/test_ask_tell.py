@@ -38,6 +38,20 @@ def test_a_restart_goes_on_as_if_nothing_had_been(tmp_path: Path, name: str) -> 
     assert parts == whole
 
 
+def test_what_was_prepared_is_what_would_have_been_asked_for(tmp_path: Path) -> None:
+    found = []
+    for name, prepares in (("ready", True), ("late", False)):
+        with Study.open(place(tmp_path / f"{name}.sqlite"), IDENTITY) as study:
+            search = begun(study, "surrogate")
+            answer(search, 20)
+            assert not search.searcher.is_ready
+            if prepares:
+                search.prepare()
+                assert search.searcher.is_ready
+            found.append([trial.arch for trial in search.ask(4)])
+    assert found[0] == found[1]
+
+
 def test_what_was_never_told_is_asked_again_first(tmp_path: Path) -> None:
     where = place(tmp_path / "study.sqlite")
     with Study.open(where, IDENTITY) as study:

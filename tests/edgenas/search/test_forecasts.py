@@ -64,3 +64,11 @@ def test_forecasts_of_a_second_device_need_few_networks_of_its_own() -> None:
     assert begun.latency.start is not None
     assert error(begun.latency) < 0.02
     assert error(begun.latency) <= error(alone.latency)
+
+
+def test_what_is_aimed_at_is_what_is_judged_for_shipping() -> None:
+    """The bound of the p95, 1.12 times the median by the formula, and not the p95 itself."""
+    own = told("board", some(20, 7), 1.0)
+    forecasts = learn_forecasts(FEATURES, Knowledge(0, own, (), ()), Budget(1.0))
+    assert forecasts is not None
+    assert forecasts.limit_ms == pytest.approx(1.0 / 1.12)

@@ -1,5 +1,6 @@
 """What each of the published searchers is known by, on a small space whose truth is known."""
 
+import statistics
 from dataclasses import replace
 from functools import cache
 
@@ -75,6 +76,16 @@ def test_linas_measures_what_its_inner_search_ends_with() -> None:
     assert sum(inside[:30]) <= 15  # drawn uniformly
     assert sum(inside[30:]) >= 22
     assert best_inside(archs[30:]) > best_inside(archs[:30])
+
+
+def test_linas_heeds_a_limit_of_memory() -> None:
+    limit = statistics.quantiles([value.peak_memory_bytes for value in truth().values()], n=4)[0]
+    small = Budget(peak_memory_bytes=int(limit))
+    settings = LinasSettings(population=30, generations=20)
+    searcher = LinasSearch(SMALL, device=DEVICE, seed=0, budget=small, settings=settings)
+    inside = [not small.violations(truth()[arch]) for arch in run(searcher, 60)]
+    assert sum(inside[:30]) <= 15  # drawn uniformly
+    assert sum(inside[30:]) >= 22
 
 
 def told(kind: type[AgingSearch] | type[NsgaSearch], count: int) -> tuple[Searcher, list[Arch]]:

@@ -104,6 +104,14 @@ def test_a_block_table_adds_up_and_says_what_it_lacks() -> None:
         BlockTableScore(DIGITS, table, "board")  # at once, not when a search meets the layer
 
 
+def test_another_block_table_has_other_answers(tmp_path: Path) -> None:
+    one, two = (dict.fromkeys(layer_keys(DIGITS), ms) for ms in (0.25, 0.5))
+    with Study.open(place(tmp_path / "study.sqlite"), IDENTITY) as study:
+        for table, fixed_ms in ((one, 0.0), (two, 0.0), (one, 1.0)):
+            score = BlockTableScore(DIGITS, table, "board", fixed_ms)
+            assert Cached(score, study.scores, "w").of(ARCHS[0]) == score.of(ARCHS[0])
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_table_of_the_layers_of_a_space_knows_all_its_networks(name: str) -> None:
     space = preset(name, channels=3, classes=10)
