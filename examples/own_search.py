@@ -100,10 +100,10 @@ def search_here(run: RunDir, trials: int, budget: Budget) -> None:
             setup = DeviceSetup(DEVICE)
             errands = [Errand(f"trial-{t.number}", setup, t.arch, "quick") for t in asked]
             by_key = {errand.key: t for errand, t in zip(errands, asked, strict=True)}
-            search.prepare()  # a searcher that learns thinks here, not while a device waits
             for done in run_errands(measurer, errands):
                 ended = search.tell(by_key[done.errand.key], done.result, done.raw)
                 print(_told(ended.arch, TrafficScore(space)), ended.value or ended.failure)
+                search.prepare()  # a searcher that learns thinks now, while the other is measured
         best = search.best()
         print("best:", "nothing fits" if best is None else best.arch.describe())
 
