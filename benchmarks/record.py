@@ -49,7 +49,7 @@ def write_result(
         "figures": [asdict(figure) for figure in figures],
         "command": f"python -m benchmarks.{name} {shlex.join(_public(sys.argv[1:]))}".strip(),
         "seeds": seeds,
-        "commit": _commit(),
+        "commit": commit(),
         "machine": machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "raw": raw,
@@ -68,7 +68,7 @@ def update_figure(name: str, figure: str, value: float) -> None:
     for entry in body["figures"]:
         if entry["name"] == figure:
             when = datetime.now(UTC).isoformat(timespec="seconds")
-            entry.update(value=value, measured={"date": when, "commit": _commit()})
+            entry.update(value=value, measured={"date": when, "commit": commit()})
             print(f"{figure}: {value:.4g} {entry['unit']} ({entry['direction']} {entry['target']})")
     path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
 
@@ -96,7 +96,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """Commit of the working tree, marked if it differs."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")

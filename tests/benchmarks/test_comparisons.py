@@ -1,7 +1,8 @@
 """The pure parts of the benchmarks of training: what is equal, what counts, who has won."""
 
+import json
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -224,6 +225,22 @@ def test_a_supernet_of_more_steps_is_put_beside_and_decides_nothing() -> None:
     assert above.value == pytest.approx(-2 / 3)
     assert tau.value == 1.0
     assert all("informational" in each.name for each in whole[4:])
+
+
+def test_parts_of_a_comparison_add_up_where_they_hold_for_the_same(tmp_path: Path) -> None:
+    recipe = RECIPES["fashion"]
+    same = vs_standalone.holds_for(recipe, None, "pixels")
+    others = [
+        vs_standalone.holds_for(recipe.override(epochs=3), None, "pixels"),
+        vs_standalone.holds_for(recipe, recipe, "pixels"),
+        vs_standalone.holds_for(recipe, None, "other pixels"),
+    ]
+    row = vs_standalone.Row("a", "small", 1, 0.8, 0.81, 2.0, commit="abc")
+    result = tmp_path / "vs_standalone.json"
+    assert vs_standalone.on_record(result, same) == {}
+    result.write_text(json.dumps({"raw": {"holds_for": same, "rows": [asdict(row)]}}))
+    assert vs_standalone.on_record(result, same) == {"a": row}
+    assert all(vs_standalone.on_record(result, other) == {} for other in others)
 
 
 def test_several_are_trained_at_a_time_as_they_would_be_alone(tmp_path: Path) -> None:
