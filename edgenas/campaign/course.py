@@ -23,7 +23,7 @@ def progress_of(trials: Sequence[Trial], budget: Budget) -> tuple[r.ProgressPoin
     """Share of the final hypervolume that each searcher had after each of its measurements.
 
     The area is that of accuracy and p95 latency up to the limit (or to the slowest candidate), over
-    the accuracy of the worst.
+    the accuracy of the worst. What exceeds a limit, that on memory included, adds nothing to it.
     """
     found = measured(trials)
     if not found:
@@ -31,14 +31,19 @@ def progress_of(trials: Sequence[Trial], budget: Budget) -> tuple[r.ProgressPoin
     floor = min(outcome.accuracy for _, outcome in found)
     slowest = max(outcome.latency_p95_ms for _, outcome in found)
     ceiling = min(slowest, budget.latency_p95_ms or slowest) * (1 + 1e-9)
-    whole = _area([outcome for _, outcome in found], floor, ceiling)
+
+    def area(outcomes: Sequence[Outcome]) -> float:
+        inside = [outcome for outcome in outcomes if _fits_memory(outcome, budget)]
+        return _area(inside, floor, ceiling)
+
+    whole = area([outcome for _, outcome in found])
     if whole <= 0:
         return ()
     points = []
     for name in dict.fromkeys(trial.searcher for trial, _ in found):
         mine = [outcome for trial, outcome in found if trial.searcher == name]
         points += [
-            r.ProgressPoint(name, count, min(1.0, _area(mine[:count], floor, ceiling) / whole))
+            r.ProgressPoint(name, count, min(1.0, area(mine[:count]) / whole))
             for count in range(1, len(mine) + 1)
         ]
     return tuple(points)
@@ -67,6 +72,11 @@ def predictions_of(trials: Sequence[Trial], space: ArchSpace) -> tuple[r.Predict
         r.Prediction(t.arch.id, t.arch.describe(), o.latency_p50_ms, predicted[t.number])
         for t, o in rows
     )
+
+
+def _fits_memory(outcome: Outcome, budget: Budget) -> bool:
+    limit = budget.peak_memory_bytes
+    return limit is None or outcome.peak_memory_bytes <= limit
 
 
 def _area(found: Sequence[Outcome], floor: float, ceiling: float) -> float:

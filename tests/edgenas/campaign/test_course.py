@@ -32,6 +32,22 @@ def test_a_limit_cuts_off_what_lies_beyond() -> None:
     assert limited[0].hypervolume_share == 0
 
 
+def test_what_exceeds_the_limit_on_memory_adds_nothing() -> None:
+    found = [trial for trial in TRIALS if trial.value]
+    sizes = {t.number: t.value.peak_memory_bytes for t in found if t.value}
+    limit = sorted(sizes.values())[len(sizes) // 2]
+    whole, limited = progress_of(TRIALS, Budget()), progress_of(TRIALS, Budget(None, limit))
+    assert [(p.searcher, p.measurements) for p in limited] == [
+        (p.searcher, p.measurements) for p in whole
+    ]
+    for name in ("random", "linas"):
+        mine = [trial for trial in found if trial.searcher == name]
+        shares = [0.0, *(p.hypervolume_share for p in limited if p.searcher == name)]
+        for trial, before, after in zip(mine, shares, shares[1:], strict=False):
+            assert sizes[trial.number] <= limit or after == before
+    assert progress_of(TRIALS, Budget(None, min(sizes.values()) - 1)) == ()
+
+
 def test_predictions_have_not_seen_what_they_predict() -> None:
     found = predictions_of(TRIALS, DIGITS)
     assert len(found) == len({trial.arch for trial in TRIALS})
