@@ -8,11 +8,12 @@ import pytest
 
 from edgenas.campaign.errors import CampaignError, MeasuringError, RunFolderError
 from edgenas.campaign.finals import FinalsPlan, budget_of, certify, decide, finalists_of
-from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.measuring import RETRYABLE, DeviceSetup
 from edgenas.campaign.progress import Silent
 from edgenas.campaign.searching import SearchPlan, search
 from edgenas.campaign.workbench import Workbench
 from edgenas.search.budget import Budget
+from edgenas.search.pick import OWN_FAULTS
 from edgenas.search.study import Session, Study
 from edgenas.search.trial import Failure, Outcome
 from firmware_bridge.wire.messages import MeasureJob, Measurement
@@ -105,6 +106,10 @@ def test_bad_luck_is_not_held_against_a_finalist(
     certify(measuring(lab.restart_host()), bench.study, SETUPS, PLAN, 0, Silent())
     assert levels(bench.study.sessions()) == ["standard"] * 4
     assert decide(bench.study, "dev-1", PLAN).pick is not None
+
+
+def test_what_says_nothing_about_a_network_is_never_its_own_fault() -> None:
+    assert not OWN_FAULTS & RETRYABLE
 
 
 def test_failures_of_the_network_itself_are_sessions(

@@ -103,6 +103,14 @@ def test_a_finalist_that_broke_by_its_own_fault_is_not_shipped() -> None:
     assert decision.ranking[-1].arch_id == never.arch.id
 
 
+@pytest.mark.parametrize("code", ["NO_MEMORY", "OVER_BUDGET", "DEVICE_LOST", "LOCKED"])
+def test_what_was_not_its_doing_disqualifies_no_finalist(code: str) -> None:
+    good = figures(0.99, 0.2)
+    unlucky = finalist(0, good, good, good, failures=(Failure(code, "not the network"),))
+    assert objections(unlucky, BUDGET) == ()
+    assert choose([unlucky, finalist(1, figures(0.98, 0.2))], BUDGET).pick is unlucky
+
+
 def test_bytes_that_compute_something_else_on_the_device_are_not_shipped() -> None:
     wrong = finalist(0, replace(figures(0.99, 0.2), golden_max_lsb=9))
     right = finalist(1, replace(figures(0.98, 0.2), golden_max_lsb=1))
