@@ -8,7 +8,7 @@ pure rules of `edgenas.search.pick`, who runs on by those of `edgenas.search.rac
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,8 @@ def certify(
 
     First every finalist gets its sessions, in rounds and in random order; then those on which the
     pick depends run on, one session a round, until their latencies are told from the limit or have
-    had `most_sessions`. Devices do not wait for each other within a round.
+    had `most_sessions`. One whose last session failed by chance is left until the next call. Devices
+    do not wait for each other within a round.
 
     Raises:
         MeasuringError: a device stopped answering; the sessions of the others are done.
@@ -87,7 +88,7 @@ def certify(
             (setup, arch, number)
             for setup in setups
             if setup.device_id not in rounds.lost
-            for arch, number in _in_doubt(study, setup.device_id, plan)
+            for arch, number in _in_doubt(study, setup.device_id, plan, rounds.unlucky)
         ]
         if not again:
             break
@@ -97,7 +98,12 @@ def certify(
 
 
 class _Rounds:
-    """Has devices measure sessions side by side, one at a time on each."""
+    """Has devices measure sessions side by side, one at a time on each.
+
+    Attributes:
+        lost: devices that are not asked any more.
+        unlucky: (device, id of the network) whose last session here failed by chance.
+    """
 
     def __init__(
         self,
@@ -109,6 +115,7 @@ class _Rounds:
     ) -> None:
         self.measurer, self.study, self.plan, self.progress = measurer, study, plan, progress
         self.lost: set[str] = set()
+        self.unlucky: set[tuple[str, str]] = set()
         self._rng, self._levels = rng, dict[str, str]()
 
     def run(self, wanted: Sequence[_Session]) -> None:
@@ -116,34 +123,34 @@ class _Rounds:
         queues: dict[str, list[_Session]] = {}
         for item in sorted(wanted, key=lambda item: (item[2], self._rng.random())):
             queues.setdefault(item[0].device_id, []).append(item)
-        under_way: dict[str, Arch] = {}
+        under_way: dict[str, _Session] = {}
         done = 0
         while True:
             for device, queue in queues.items():
                 while queue and device not in under_way:
-                    setup, arch, number = queue.pop(0)
+                    session = queue.pop(0)
                     done += 1
-                    if not self._begin(setup, arch, number):
-                        self.progress.advance(done, f"{device}: {arch.id}")
+                    if not self._begin(*session):
+                        self.progress.advance(done, f"{device}: {session[1].id}")
                     else:
-                        under_way[device] = arch
+                        under_way[device] = session
             if not under_way:
                 return
             answer = self.measurer.wait()
-            setup = answer.task.setup
-            arch = under_way.pop(setup.device_id)
+            device = answer.task.setup.device_id
+            session = under_way.pop(device)
+            setup, arch, _ = session
             if self._take(setup, arch, answer.result, answer.raw):
-                self.progress.advance(done, f"{setup.device_id}: {arch.id}")
+                self.progress.advance(done, f"{device}: {arch.id}")
             else:
-                # a number that no finalist has reached: this session is wanted in any case
-                queues[setup.device_id].insert(0, (setup, arch, self.plan.most_sessions))
+                queues[device].insert(0, session)
                 done -= 1
 
     def _begin(self, setup: DeviceSetup, arch: Arch, number: int) -> bool:
         """Submit a session; False if there is nothing to wait for."""
         device = setup.device_id
         had = len(settled(self.study, device, arch, self.plan))
-        if device in self.lost or (number < self.plan.most_sessions and had > number):
+        if device in self.lost or had > number:
             return False
         candidate = self.measurer.candidate(arch, setup.file_format)
         if isinstance(candidate, Failure):
@@ -175,6 +182,9 @@ class _Rounds:
             )
             return False
         self.study.add_session(device, arch, result, raw)
+        self.unlucky.discard((device, arch.id))
+        if isinstance(result, Failure) and result.code in RETRYABLE:
+            self.unlucky.add((device, arch.id))
         if isinstance(result, Failure) and result.code in SILENT:
             self.lost.add(device)
         return True
@@ -258,16 +268,21 @@ def _figures(session: Session, samples_ns: Sequence[int], share: float) -> Outco
     return alone(session.result, samples_ns, share)
 
 
-def _in_doubt(study: Study, device: str, plan: FinalsPlan) -> list[tuple[Arch, int]]:
-    """Whom to measure once more, and which session of theirs that is."""
+def _in_doubt(
+    study: Study, device: str, plan: FinalsPlan, unlucky: Collection[tuple[str, str]]
+) -> list[tuple[Arch, int]]:
+    """Whom to measure once more, and which session of theirs that is.
+
+    Never the `unlucky`: so each session that is wanted is one more, or the last one for now.
+    """
     archs = finalists_of(study, device, plan)
     counts = {arch: len(settled(study, device, arch, plan)) for arch in archs}
-    few = [(arch, counts[arch]) for arch in archs if counts[arch] < plan.sessions]
+    may = {arch: count for arch, count in counts.items() if (device, arch.id) not in unlucky}
+    few = [(arch, count) for arch, count in may.items() if count < plan.sessions]
     if few:
-        tried = {arch: len(_sessions(study, device, arch, plan)) for arch, _ in few}
-        return [(arch, n) for arch, n in few if tried[arch] == n]  # not those that fail by chance
+        return few
     running = contenders(_judged(study, device, archs, plan), budget_of(study, device))
-    found = [(finalist.arch, counts[finalist.arch]) for finalist in running]
+    found = [(one.arch, may[one.arch]) for one in running if one.arch in may]
     return [(arch, count) for arch, count in found if count < plan.most_sessions]
 
 

@@ -16,12 +16,13 @@ from edgenas.search.budget import Budget
 from edgenas.search.pick import OWN_FAULTS
 from edgenas.search.study import Session, Study
 from edgenas.search.trial import Failure, Outcome
-from firmware_bridge.wire.messages import MeasureJob, Measurement
+from firmware_bridge.wire.messages import JobFailed, MeasureJob, Measurement
 from tests.edgenas.campaign.conftest import Measuring
 from tests.edgenas.campaign.runs import Listener
 from tests.edgenas.campaign.scripted_devices import InTurn, busy, by_size, failing
 from tests.edgenas.fleet.conftest import HASTY, Lab
 from tests.edgenas.fleet.device_twin import DeviceTwin
+from tests.edgenas.fleet.scripted import failed
 
 SETUPS = [DeviceSetup("dev-1")]
 PLAN = FinalsPlan(count=2, sessions=2, level="standard")
@@ -212,6 +213,61 @@ def test_finalists_in_doubt_run_on_until_their_sessions_end(
     jobs = len(searched.received_jobs)
     certify(measuring(lab.current), bench.study, SETUPS, plan, 0, Silent())
     assert len(searched.received_jobs) == jobs
+
+
+def test_a_session_that_failed_by_chance_is_made_up_for_before_the_end(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    searched.measure = InTurn(*3 * [failing("STALLED")], by_size)
+    certify(measuring(lab.current), bench.study, SETUPS, PLAN, 0, Silent())
+    first, *others = bench.study.sessions("dev-1")
+    assert isinstance(first.result, Failure)
+    assert levels(others) == ["standard"] * 4
+    assert Counter(s.arch.id for s in others)[first.arch.id] == 2
+
+
+def test_one_that_fails_by_chance_ends_the_race_for_no_other(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    best, other = finalists_of(bench.study, "dev-1", PLAN)
+    size = bench.scorer.candidate(best).exported.size_bytes
+    wavering = Wavering()
+
+    def one_never(job_id: str, job: MeasureJob, model: bytes) -> Measurement | JobFailed:
+        return wavering(job_id, job, model) if len(model) == size else failed("NO_MEMORY")
+
+    searched.measure = one_never
+    bench.study.set_budget("dev-1", Budget(20 * size / 1e6, None, "where the best one lies"))
+    plan = FinalsPlan(count=2, sessions=2, level="standard", most_sessions=5)
+    certify(measuring(lab.current), bench.study, SETUPS, plan, 0, Silent())
+    assert len(bench.study.sessions("dev-1", best.id)) == 5
+    assert len(bench.study.sessions("dev-1", other.id)) == 2  # and no more until the next call
+    certify(measuring(lab.restart_host()), bench.study, SETUPS, plan, 0, Silent())
+    assert len(bench.study.sessions("dev-1", best.id)) == 5
+
+
+def test_a_race_that_begins_to_fail_by_chance_ends(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    best, _ = finalists_of(bench.study, "dev-1", PLAN)
+    size = bench.scorer.candidate(best).exported.size_bytes
+    searched.measure = InTurn(*4 * [Wavering()], failing("NO_MEMORY"))
+    bench.study.set_budget("dev-1", Budget(20 * size / 1e6, None, "where the best one lies"))
+    plan = FinalsPlan(count=2, sessions=2, level="standard", most_sessions=5)
+    certify(measuring(lab.current), bench.study, SETUPS, plan, 0, Silent())
+    failures = [s.arch.id for s in bench.study.sessions() if isinstance(s.result, Failure)]
+    assert best.id in failures
+    assert len(failures) == len(set(failures))
+
+
+def test_sessions_beyond_the_most_of_a_race_are_kept_as_well(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    plan = FinalsPlan(count=1, sessions=4, level="standard", most_sessions=4)
+    object.__setattr__(plan, "most_sessions", 2)  # whatever a plan makes of that
+    for _ in range(3):
+        certify(measuring(lab.current), bench.study, SETUPS, plan, 0, Silent())
+        assert len(bench.study.sessions("dev-1")) == 4
 
 
 def test_sessions_before_a_change_of_the_device_do_not_count(
