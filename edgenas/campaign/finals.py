@@ -8,7 +8,7 @@ pure rules of `edgenas.search.pick`, who runs on by those of `edgenas.search.rac
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from edgenas.search.trial import Failure, Outcome
 from edgenas.space.arch import Arch
 
 FALLBACK_LEVEL = "quick"
+SITTING_MS = 3_600_000  # a gap after which other programs may have ended, or begun
 MOST_LISTS = 3  # shortlists, each longer than the one before, if nothing on one holds
 
 _Session = tuple[DeviceSetup, Arch, int]
@@ -67,8 +68,8 @@ def certify(
 
     First every finalist gets its sessions, in rounds and in random order; then those on which the
     pick depends run on, one session a round, until their latencies are told from the limit or have
-    had `most_sessions`. One whose last session failed by chance is left until the next call. Devices
-    do not wait for each other within a round.
+    had `most_sessions`. Who fails by chance then is left until the next call. Devices do not wait
+    for each other within a round.
 
     Raises:
         MeasuringError: a device stopped answering; the sessions of the others are done.
@@ -205,67 +206,103 @@ def budget_of(study: Study, device: str) -> Budget:
     return budget
 
 
-def finalists_of(study: Study, device: str, plan: FinalsPlan) -> list[Arch]:
+def finalists_of(
+    study: Study, device: str, plan: FinalsPlan, budget: Budget | None = None
+) -> list[Arch]:
     """The finalists of a device, without repeats: one shortlist, and a longer one if it fails.
+
+    Args:
+        study: with the trials and sessions.
+        device: its id.
+        plan: how finalists are measured.
+        budget: limits to ask about; those in the study if None.
 
     Raises:
         RunFolderError: the device has no budget yet.
     """
-    budget, trials = budget_of(study, device), study.trials(device)
+    limits, trials = budget or budget_of(study, device), study.trials(device)
     found: list[Arch] = []
     for lists in range(1, MOST_LISTS + 1):
-        listed = [trial.arch for trial in shortlist(trials, budget, lists * plan.count)]
+        listed = [trial.arch for trial in shortlist(trials, limits, lists * plan.count)]
         before, found = found, list({arch.id: arch for arch in (*found, *listed)}.values())
-        if found == before or not _all_failed(study, device, found, plan, budget):
+        if found == before or not _all_failed(study, device, found, plan, limits):
             break
     return found
 
 
-def decide(study: Study, device: str, plan: FinalsPlan) -> Decision:
-    """Which finalist the device gets, from the sessions in the study."""
+def decide(study: Study, device: str, plan: FinalsPlan, budget: Budget | None = None) -> Decision:
+    """Which network the device gets, from the sessions in the study.
+
+    Whoever has sessions is judged, also one that was a finalist under other limits only: so looser
+    limits never give a worse pick. Arguments as for `finalists_of`.
+    """
+    limits = budget or budget_of(study, device)
     finalists = judged_finalists(study, device, plan)
-    return choose(finalists, budget_of(study, device), smallest=_smallest(study, device))
+    return choose(finalists, limits, smallest=_smallest(study, device))
+
+
+def uncertified(
+    study: Study, device: str, plan: FinalsPlan, budget: Budget | None = None
+) -> list[Arch]:
+    """The finalists that lack sessions and are at least as accurate as what `decide` picks.
+
+    Arguments as for `finalists_of`; only measuring tells whether one of them is the better pick.
+    """
+    pick = decide(study, device, plan, budget).pick
+    least = pick.sessions[0].accuracy if pick is not None else 0.0
+    trials = study.trials(device)
+    good = {t.arch for t in trials if t.value is not None and t.value.accuracy >= least}
+    return [
+        arch
+        for arch in finalists_of(study, device, plan, budget)
+        if arch in good and len(settled(study, device, arch, plan)) < plan.sessions
+    ]
 
 
 def judged_finalists(study: Study, device: str, plan: FinalsPlan) -> list[Finalist]:
-    """The finalists of a device that have sessions, with the figures by which they are judged."""
-    archs = {arch.id: arch for arch in finalists_of(study, device, plan)}
-    return _judged(study, device, archs.values(), plan)
+    """All networks with sessions on a device, with the figures by which they are judged.
+
+    In the order of their first sessions.
+    """
+    results: dict[Arch, list[Outcome | Failure]] = {}
+    for sitting in _sittings(_sessions(study, device, plan)):
+        for arch, result in _figures(study, sitting):
+            results.setdefault(arch, []).append(result)
+    return [Finalist.of(arch, found) for arch, found in results.items()]
 
 
 def settled(study: Study, device: str, arch: Arch, plan: FinalsPlan) -> list[Outcome | Failure]:
     """Sessions that need no repeating: a lost connection says nothing about the network."""
-    found = [session.result for session in _sessions(study, device, arch, plan)]
+    found = [session.result for session in _sessions(study, device, plan, arch)]
     return [r for r in found if isinstance(r, Outcome) or r.code not in RETRYABLE]
 
 
-def _judged(study: Study, device: str, archs: Iterable[Arch], plan: FinalsPlan) -> list[Finalist]:
-    """What other programs on the device did to all finalists alike is not held against any."""
-    sessions = {arch: _sessions(study, device, arch, plan) for arch in archs}
-    raws = {
-        session.position: study.session_raw(session.position) or {}
-        for found in sessions.values()
-        for session in found
-        if isinstance(session.result, Outcome)
-    }
+def _sittings(sessions: Sequence[Session]) -> list[list[Session]]:
+    """Sessions that were measured near each other; limits may be changed weeks later."""
+    found: list[list[Session]] = []
+    for session in sessions:
+        if not found or session.wall_ms - found[-1][-1].wall_ms > SITTING_MS:
+            found.append([])
+        found[-1].append(session)
+    return found
+
+
+def _figures(study: Study, sitting: Sequence[Session]) -> list[tuple[Arch, Outcome | Failure]]:
+    """What other programs on the device did to all networks alike is not held against any."""
+    measured = [session for session in sitting if isinstance(session.result, Outcome)]
+    raws = {s.position: study.session_raw(s.position) or {} for s in measured}
     samples = {position: samples_of(raw) for position, raw in raws.items()}
-    by_network = [
-        [samples[s.position] for s in found if samples.get(s.position)]
-        for found in sessions.values()
-    ]
-    shares = [slow_share(found) for found in by_network if found]
+    by_network: dict[Arch, list[Sequence[int]]] = {}
+    for session in measured:
+        if samples[session.position]:
+            by_network.setdefault(session.arch, []).append(samples[session.position])
+    shares = [slow_share(found) for found in by_network.values()]
     share = common_disturbance(shares, [raw.get("busy_pct") for raw in raws.values()])
-    return [
-        Finalist.of(arch, [_figures(s, samples.get(s.position, ()), share) for s in found])
-        for arch, found in sessions.items()
-        if found
-    ]
+    return [(s.arch, _alone(s.result, samples.get(s.position, ()), share)) for s in sitting]
 
 
-def _figures(session: Session, samples_ns: Sequence[int], share: float) -> Outcome | Failure:
-    if isinstance(session.result, Failure):
-        return session.result
-    return alone(session.result, samples_ns, share)
+def _alone(result: Outcome | Failure, samples_ns: Sequence[int], share: float) -> Outcome | Failure:
+    return result if isinstance(result, Failure) else alone(result, samples_ns, share)
 
 
 def _in_doubt(
@@ -275,15 +312,20 @@ def _in_doubt(
 
     Never the `unlucky`: so each session that is wanted is one more, or the last one for now.
     """
-    archs = finalists_of(study, device, plan)
-    counts = {arch: len(settled(study, device, arch, plan)) for arch in archs}
-    may = {arch: count for arch, count in counts.items() if (device, arch.id) not in unlucky}
-    few = [(arch, count) for arch, count in may.items() if count < plan.sessions]
+    judged, budget = judged_finalists(study, device, plan), budget_of(study, device)
+    pick = choose(judged, budget).pick
+    listed = [*finalists_of(study, device, plan), *([pick.arch] if pick is not None else [])]
+    known = dict.fromkeys([*listed, *(one.arch for one in judged)])
+    counts = {
+        arch: len(settled(study, device, arch, plan))
+        for arch in known
+        if (device, arch.id) not in unlucky
+    }
+    few = [(arch, n) for arch, n in counts.items() if arch in listed and n < plan.sessions]
     if few:
         return few
-    running = contenders(_judged(study, device, archs, plan), budget_of(study, device))
-    found = [(one.arch, may[one.arch]) for one in running if one.arch in may]
-    return [(arch, count) for arch, count in found if count < plan.most_sessions]
+    running = [one.arch for one in contenders(judged, budget) if one.arch in counts]
+    return [(arch, counts[arch]) for arch in running if counts[arch] < plan.most_sessions]
 
 
 def _all_failed(
@@ -292,16 +334,19 @@ def _all_failed(
     """Whether every one of them has had its sessions and is not inside the budget."""
     if any(len(settled(study, device, arch, plan)) < plan.sessions for arch in archs):
         return False
-    return all(objections(one, budget) for one in _judged(study, device, archs, plan))
+    judged = judged_finalists(study, device, plan)
+    return all(objections(one, budget) for one in judged if one.arch in archs)
 
 
-def _sessions(study: Study, device: str, arch: Arch, plan: FinalsPlan) -> list[Session]:
+def _sessions(
+    study: Study, device: str, plan: FinalsPlan, arch: Arch | None = None
+) -> list[Session]:
     """Sessions that count: of these levels, and since the device last changed."""
     levels = (plan.level, FALLBACK_LEVEL)
     changed_ms = max((at for at, _ in study.probes.drifts(device)), default=-1)
     return [
         session
-        for session in study.sessions(device, arch.id)
+        for session in study.sessions(device, None if arch is None else arch.id)
         if session.wall_ms > changed_ms
         and (isinstance(session.result, Failure) or session.result.level in levels)
     ]

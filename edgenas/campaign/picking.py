@@ -11,6 +11,7 @@ from edgenas.campaign.errors import NothingFitsError, RunFolderError
 from edgenas.campaign.finals import FinalsPlan, decide
 from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.rundir import RunDir, read_json, write_json
+from edgenas.search.budget import Budget
 from edgenas.search.pick import Decision
 from edgenas.search.study import Study
 from edgenas.space.arch import Arch, ArchError
@@ -38,10 +39,32 @@ class Picked:
 
 
 def pick_all(
-    run: RunDir, study: Study, setups: Sequence[DeviceSetup], plan: FinalsPlan
+    run: RunDir,
+    study: Study,
+    setups: Sequence[DeviceSetup],
+    plan: FinalsPlan,
+    given: Mapping[str, Budget] | None = None,
 ) -> list[Picked]:
-    """Decide for every device and keep the decisions."""
-    picked = [_picked(s.device_id, decide(study, s.device_id, plan)) for s in setups]
+    """Decide for every device, then keep the decisions and the limits that were given.
+
+    Args:
+        run: where the decisions go.
+        study: with the sessions.
+        setups: the devices.
+        plan: how finalists are measured.
+        given: by device, limits that shall hold instead of those in the study.
+
+    Raises:
+        NothingFitsError: limits that were given have no network inside; nothing was kept.
+    """
+    wanted = given or {}
+    picked = [
+        _picked(s.device_id, decide(study, s.device_id, plan, wanted.get(s.device_id)))
+        for s in setups
+    ]
+    require_fits([p for p in picked if p.device_id in wanted])
+    for device, budget in wanted.items():
+        study.set_budget(device, budget)
     body = {
         "format": FORMAT,
         "picks": [

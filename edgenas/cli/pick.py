@@ -12,9 +12,11 @@ def add_parser(commands: Subparsers) -> None:
     parser = commands.add_parser(
         "pick",
         help="decide which network each device gets",
-        description="Per device the most accurate finalist whose certified p95 latency and peak "
-        "memory are inside the budget, with the reason why the next one lost. Needs no device: a "
-        "changed budget may name finalists that were not certified yet; then search again.",
+        description="Per device the most accurate certified network whose p95 latency and peak "
+        "memory are inside the budget, with the reason why the next one lost. Needs no device, and "
+        "judges what was certified for other limits as well. If others come into question under a "
+        "changed budget, a warning says so: then search again. A budget that nothing certified "
+        "meets is refused and changes nothing.",
     )
     add_run(parser)
     add_budget(parser)
@@ -23,7 +25,10 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pick."""
+    import sys
+
     from edgenas.campaign.errors import RunFolderError
+    from edgenas.campaign.finals import uncertified
     from edgenas.campaign.picking import pick_all, read_setups, require_fits
     from edgenas.campaign.rundir import RunDir
     from edgenas.cli.fleet_options import chosen_budgets
@@ -38,10 +43,20 @@ def run(args: argparse.Namespace) -> int:
         identity: StudyIdentity = reader.identity
     with Study.open(folder.study, identity) as study:
         given = chosen_budgets(args.budget, [setup.device_id for setup in setups])
-        for device, budget in given.items():
-            study.set_budget(device, budget)
-        picks = pick_all(folder, study, setups, finals)
+        for setup in setups:
+            device = setup.device_id
+            lacking = uncertified(study, device, finals, given.get(device))
+            if lacking:
+                print(_warning(device, len(lacking)), file=sys.stderr)
+        picks = pick_all(folder, study, setups, finals, given)
     for picked in picks:
         print(f"{picked.device_id}: {picked.message}\n  next: {picked.reason_next_lost}")
     require_fits(picks)
     return 0
+
+
+def _warning(device: str, lacking: int) -> str:
+    return (
+        f"warning: {device}: the shortlist for these limits has {lacking} that may be better but "
+        f"were not certified; `edgenas search` with these limits certifies them"
+    )

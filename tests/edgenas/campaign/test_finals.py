@@ -260,6 +260,29 @@ def test_a_race_that_begins_to_fail_by_chance_ends(
     assert len(failures) == len(set(failures))
 
 
+def twice_as_fast(job_id: str, job: MeasureJob, model: bytes) -> Measurement:
+    found = by_size(job_id, job, model)
+    legs = [replace(leg, samples_ns=tuple(ns // 2 for ns in leg.samples_ns)) for leg in found.legs]
+    return replace(found, legs=tuple(legs))
+
+
+def test_a_pick_that_is_on_no_shortlist_any_more_gets_its_sessions_too(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    once, plan = replace(PLAN, count=1, sessions=1), replace(PLAN, count=1)
+    (best,) = finalists_of(bench.study, "dev-1", plan)
+    searched.measure = twice_as_fast
+    certify(measuring(lab.current), bench.study, SETUPS, once, 0, Silent())
+    size = bench.scorer.candidate(best).exported.size_bytes
+    bench.study.set_budget("dev-1", Budget(15 * size / 1e6, None, "below its trial"))
+    assert best not in finalists_of(bench.study, "dev-1", plan)
+    certify(measuring(lab.current), bench.study, SETUPS, plan, 0, Silent())
+    assert levels(bench.study.sessions("dev-1", best.id)) == ["standard"] * 2
+    pick = decide(bench.study, "dev-1", plan).pick
+    assert pick is not None
+    assert pick.arch == best
+
+
 def test_sessions_beyond_the_most_of_a_race_are_kept_as_well(
     lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
 ) -> None:

@@ -305,9 +305,10 @@ def test_a_full_disk_leaves_the_older_file(run: RunDir, edgenas: Calls) -> None:
 
 
 def test_a_budget_that_nothing_meets(searched: RunDir, edgenas: Calls) -> None:
-    text = edgenas.error("pick", searched.path, "--budget", "1us")
     with workbench(searched) as bench:
         macs = bench.checkpoint.space.macs(bench.checkpoint.space.smallest())
+        bench.study.set_budget("dev-a", Budget(1e-3, None, "given: 1us"))
+    text = edgenas.error("pick", searched.path)
     assert "the tightest limit is p95" in text
     assert f"{macs} MACs" in text
     edgenas("report", searched.path)
