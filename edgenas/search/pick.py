@@ -20,8 +20,11 @@ from edgenas.space import Arch, sides_text
 
 LATENCY_SLACK = 1.05  # one measurement this far above the limit may still turn out inside
 # Codes of failures that are the candidate's doing. A lost device is not, nor NO_MEMORY (other
-# programs had taken it before the candidate began) or OVER_BUDGET (of bytes sent in a day).
-OWN_FAULTS = frozenset({"oom", "unsupported_op", "crash", "timeout", "BROKEN_HERE"})
+# programs had taken it before the candidate began) or OVER_BUDGET (of bytes sent in a day). What
+# answered other than on the host even once is not shipped.
+OWN_FAULTS = frozenset(
+    {"oom", "unsupported_op", "crash", "timeout", "BROKEN_HERE", "golden_mismatch"}
+)
 SAFE_SHARE = 0.8  # of the latency limit: as a fall-back, if nothing nearer to it is certified
 
 
