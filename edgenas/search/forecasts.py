@@ -25,7 +25,7 @@ from edgenas.search.features import Features, Rows
 from edgenas.search.gains import Corner, Point2
 from edgenas.search.regressors import Regressor, fit_failures
 from edgenas.search.rounds import Knowledge
-from edgenas.search.trial import Outcome, Trial
+from edgenas.search.trial import NETWORK_FAULTS, Outcome, Trial
 from edgenas.space import Arch
 
 MOST_ROWS = 300
@@ -180,8 +180,9 @@ def _teaching(
 
 
 def _learn_failures(features: Features, knowledge: Knowledge) -> Regressor | None:
-    """Which networks fail, once that is more than bad luck."""
-    failed = [trial.arch for trial in knowledge.failed]
+    """Which networks fail by their own doing, once that is more than bad luck."""
+    own = [t for t in knowledge.failed if t.failure and t.failure.code in NETWORK_FAULTS]
+    failed = [trial.arch for trial in own]
     archs = [*knowledge.archs, *failed]
     if len(failed) < 2 or len(failed) <= _FAILURES_WORTH_A_MODEL * len(archs):
         return None

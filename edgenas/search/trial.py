@@ -21,6 +21,11 @@ TrialState = Literal["asked", "complete", "failed"]
 
 # With these verdicts a device reports figures, flagged or not; the others are failures.
 MEASURED_VERDICTS = frozenset({"ok", "noisy", "throttled", "undervolt", "busy"})
+# Failures that are the network's doing, wherever it is measured; a lost device, for instance, is
+# none. `edgenas.search.pick` judges finalists by a list of its own.
+NETWORK_FAULTS = frozenset(
+    {"oom", "unsupported_op", "crash", "timeout", "BROKEN_HERE", "export", "golden_mismatch"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from edgenas.search.features import Features
 from edgenas.search.forecasts import ENOUGH, WORTH_A_START, learn_elsewhere, learn_forecasts
 from edgenas.search.rounds import Knowledge
 from edgenas.search.surrogate import stratified
-from edgenas.search.trial import Outcome, Trial
+from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space import Arch
 from tests.edgenas.search.analytic import DIGITS, latency_ms, outcome
 
@@ -72,3 +72,21 @@ def test_what_is_aimed_at_is_what_is_judged_for_shipping() -> None:
     forecasts = learn_forecasts(FEATURES, Knowledge(0, own, (), ()), Budget(1.0))
     assert forecasts is not None
     assert forecasts.limit_ms == pytest.approx(1.0 / 1.12)
+
+
+@pytest.mark.parametrize(
+    ("code", "learnt"),
+    [("oom", True), ("export", True), ("DEVICE_LOST", False), ("STALLED", False), ("busy", False)],
+)
+def test_only_failures_of_the_network_itself_are_learnt(code: str, learnt: bool) -> None:
+    own = told("device", some(36, 4), 1.0)
+    ends = (DIGITS.smallest(), DIGITS.largest())
+    failed = tuple(
+        Trial(90 + number, "device", "random", arch).ended(Failure(code, "scripted"))
+        for number, arch in enumerate(ends)
+    )
+    found = learn_forecasts(FEATURES, Knowledge(0, own, failed, ()), Budget())
+    assert found is not None
+    assert (found.failures is not None) == learnt
+    if not learnt:
+        assert found.chance(ends).tolist() == [1.0, 1.0]
