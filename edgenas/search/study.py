@@ -225,9 +225,21 @@ class Study:
 
     def stale(self, device: str) -> list[Trial]:
         """The trials of a device that have to be measured again, with what they once gave."""
-        rows = self._database.rows(q.ALL_TRIALS.where(TRIALS.c.device == device), self._here())
-        gone = [row for row in rows if row[5] is not None and row[6] is None]
-        return [self._decoded("trials", _trial, (*row[:5], None, None)) for row in gone]
+        open_ = {trial.number for trial in self.trials(device) if trial.state == "asked"}
+        return [trial for trial in self.voided(device) if trial.number in open_]
+
+    def voided(self, device: str | None = None) -> list[Trial]:
+        """The trials whose result was ever taken back, with the last one that was.
+
+        Whether they have been measured again makes no difference.
+
+        Args:
+            device: only its trials; None for those of all devices.
+        """
+        query = q.ALL_TRIALS if device is None else q.ALL_TRIALS.where(TRIALS.c.device == device)
+        rows = [row for row in self._database.rows(query, self._here()) if row[5] is not None]
+        before = [(*row[:4], self._taken_back(row), None, None) for row in rows]
+        return [self._decoded("trials", _trial, row) for row in before]
 
     def trials(self, device: str | None = None, searcher: str | None = None) -> list[Trial]:
         """The trials in the order of asking; only those of `device` and `searcher` if given."""
@@ -328,6 +340,13 @@ class Study:
         """Whether a result was taken back and not given again."""
         rows = self._database.rows(q.RENEWED, key)
         return bool(rows) and rows[-1][0] is None
+
+    def _taken_back(self, row: Line) -> Any:
+        """The newest result of a trial that was taken back, as it is stored."""
+        renewals = self._database.rows(q.RENEWED, {**self._here(), "number": row[0]})
+        bodies = [row[4], *(body for body, _ in renewals)]
+        last = max(place for place, body in enumerate(bodies) if body is None)
+        return next(body for body in reversed(bodies[:last]) if body is not None)
 
     def _raw(self, query: Select[Any], number: int) -> dict[str, Any] | None:
         rows = self._database.rows(query, {**self._here(), "number": number})

@@ -271,6 +271,22 @@ def test_a_result_that_went_stale_is_given_again(where: Where) -> None:
         assert study.trials()[0].value == again
         assert study.raw(one.number) == {"n": 2}
         assert study.stale("a") == []
+        assert study.voided("a") == study.voided() == [one.ended(VALUE)]
+        assert study.voided("b") == []
+
+
+def test_what_went_stale_twice_is_what_it_was_the_second_time(where: Where) -> None:
+    again = replace(VALUE, latency_p50_ms=VALUE.latency_p50_ms / 2)
+    with Study.open(where, IDENTITY) as study:
+        (trial,) = study.ask("a", "random", ARCHS[:1])
+        study.record(trial.number, VALUE)
+        study.invalidate([trial.number], "throttled")
+        study.record(trial.number, again)
+        assert (study.stale("a"), study.voided("a")) == ([], [trial.ended(VALUE)])
+        study.invalidate([trial.number], "cooled")
+        assert study.stale("a") == study.voided("a") == [trial.ended(again)]
+        study.record(trial.number, VALUE)
+        assert (study.stale("a"), study.voided("a")) == ([], [trial.ended(again)])
 
 
 def test_probes_count_until_the_device_drifts(where: Where) -> None:
