@@ -6,12 +6,12 @@ Keeps count and decides; submitting and recording is left to `edgenas.campaign.l
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from edgenas.campaign.errands import AHEAD
-from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.measuring import RETRYABLE, SILENT, DeviceSetup
 from edgenas.search.disturbance import (
     REMEMBERED,
     alone,
@@ -21,7 +21,9 @@ from edgenas.search.disturbance import (
 )
 from edgenas.search.equivalence import LOOKS, reference_state
 from edgenas.search.study import Study
-from edgenas.search.trial import Outcome
+from edgenas.search.trial import Failure, Outcome
+
+FAILED_LOOKS = 3  # in a row, after which a device's reference model is not measured any more
 
 
 @dataclass
@@ -33,7 +35,9 @@ class Worker:
         open: jobs it has.
         since_reference: results since its reference model was measured.
         looking: its reference model is being measured.
-        doubtful: the reference took another time than it used to, and has to be looked at again.
+        doubtful: how often in a row the reference took another time than it used to, so that it
+            has to be looked at again.
+        failed_looks: how often in a row the reference gave no figures.
         silent: it has stopped answering.
         changed: it is no longer the device that it was.
         slow: share of slow samples and of processors used by others, of its newest measurements.
@@ -43,7 +47,8 @@ class Worker:
     open: int = 0
     since_reference: int = 0
     looking: bool = False
-    doubtful: bool = False
+    doubtful: int = 0
+    failed_looks: int = 0
     silent: bool = False
     changed: bool = False
     slow: deque[tuple[float, float | None]] = field(
@@ -58,6 +63,11 @@ class Worker:
         self.slow.append((slow_share([samples]), raw.get("busy_pct")))
         share = common_disturbance([s for s, _ in self.slow], [pct for _, pct in self.slow])
         return alone(outcome, samples, share)
+
+    def heard(self, result: Outcome | Failure) -> None:
+        """Note whether it answers: after a word about a network, one that was silent is back."""
+        code = result.code if isinstance(result, Failure) else ""
+        self.silent = code in SILENT or (self.silent and code in RETRYABLE)
 
     @property
     def at_work(self) -> bool:
@@ -103,20 +113,35 @@ class Crew:
         free = [worker for worker in self.at_work if worker.open < AHEAD]
         return min(free, key=lambda worker: worker.open, default=None)
 
-    def wants_reference(self, worker: Worker) -> bool:
-        """Whether its reference model is due."""
-        if not self.every or worker.looking:
+    def wants_reference(self, worker: Worker, is_more_to_do: Callable[[], bool]) -> bool:
+        """Whether its reference model is due.
+
+        Args:
+            worker: the device.
+            is_more_to_do: whether networks are left to be measured. Where none are, only a doubt
+                is worth another look, and that not for ever.
+        """
+        if not self.every or worker.looking or worker.failed_looks >= FAILED_LOOKS:
             return False
+        if 0 < worker.doubtful < 2 * LOOKS:
+            return True
         known = len(self._times(worker))
-        return known < LOOKS or worker.doubtful or worker.since_reference >= self.every
+        is_due = known < LOOKS or worker.doubtful > 0 or worker.since_reference >= self.every
+        return is_due and is_more_to_do()
+
+    def look_failed(self, worker: Worker) -> bool:
+        """Note that the reference model gave no figures; whether it is given up on this device."""
+        worker.looking, worker.since_reference = False, 0
+        worker.failed_looks += 1
+        return worker.failed_looks >= FAILED_LOOKS
 
     def judge_reference(self, worker: Worker) -> str:
         """Look at a new time of the reference model; in words how far it moved, or nothing."""
-        worker.looking, worker.since_reference = False, 0
+        worker.looking, worker.since_reference, worker.failed_looks = False, 0, 0
         times = self._times(worker)
         baseline, later = times[:LOOKS], times[LOOKS:]
         state = reference_state(baseline, later)
-        worker.doubtful = state == "look again"
+        worker.doubtful = worker.doubtful + 1 if state == "look again" else 0
         if state != "moved":
             return ""
         usual = sorted(baseline)[len(baseline) // 2]

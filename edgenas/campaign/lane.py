@@ -1,24 +1,26 @@
 """One team's part of a search: its searchers, what its devices are measuring, what they answered.
 
 A proposal is on the disk before it is measured. What one device of a team answered is recorded for
-all of them; what a device does not answer goes to another one of its team; what a device measured
-before it changed is taken back. Which devices are a team is decided in `edgenas.campaign.teams`.
+all of them; what a device does not answer goes to another one of its team, or stays open; what a
+device measured before it changed is taken back. Which devices are a team is decided in
+`edgenas.campaign.teams`, which networks are worth a second measurement in `edgenas.search.again`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from edgenas.campaign.crew import Crew, Worker
+from edgenas.campaign.crew import FAILED_LOOKS, Crew, Worker
 from edgenas.campaign.measurer import Answer, Measurer, Task
 from edgenas.campaign.measuring import RETRYABLE, SILENT, DeviceSetup
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.scoring import Candidate
 from edgenas.campaign.teams import COMMON_LEVEL, Team, reference_arch
 from edgenas.search import SEARCHERS
-from edgenas.search.front import pareto_front
+from edgenas.search.again import worth_again
+from edgenas.search.budget import Budget
 from edgenas.search.probes import Probe
 from edgenas.search.score_cache import ScoreKey
 from edgenas.search.searcher import Searcher
@@ -27,7 +29,10 @@ from edgenas.search.trial import Failure, Outcome, Trial
 from edgenas.space.arch import Arch
 from edgenas.space.space import ArchSpace
 
-AGAIN = 8  # of a front that went stale, at most so many networks are measured again
+# Measurements that a changed device makes void are made up for, up to so many times what was asked
+# for: a device that changes again and again must not keep a search going for ever.
+MADE_UP_FOR = 1
+MEASURED_AGAIN = 2  # of this many, the best of them are measured again at least
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ class Lane:
     def fill(self, measurer: Measurer) -> None:
         """Give every device as much work as it may have; none if it has stopped answering."""
         while (worker := self.crew.idle()) is not None:
-            if self.crew.wants_reference(worker):
+            if self.crew.wants_reference(worker, self._is_more_to_do):
                 self._look(measurer, worker)
                 continue
             trial = self._again.pop(0) if self._again else self._ask(measurer)
@@ -104,18 +109,21 @@ class Lane:
         worker = self.crew.workers[answer.task.setup.device_id]
         worker.open -= 1
         trial = self._open.pop((worker.setup.device_id, answer.task.key))
-        silent = isinstance(answer.result, Failure) and answer.result.code in SILENT
-        worker.silent = worker.silent or silent
+        result = answer.result
+        worker.heard(result)
         if trial is None:
             self._reference_came(worker, answer)
             return None
         trial = self._on(self.lead.device_id, trial)  # another one may have led when it was asked
-        if worker.changed or (silent and self.crew.at_work):
+        code = result.code if isinstance(result, Failure) else ""
+        if worker.changed or code in SILENT:
             if trial.state == "asked":
-                self._again.insert(0, trial)  # somebody else of the team measures it
+                self._again.insert(0, trial)  # for whoever is at work still, or the next run
+            return None
+        if isinstance(result, Failure) and code in RETRYABLE:
+            self._leave_open(worker, trial, result)
             return None
         worker.since_reference += 1
-        result = answer.result
         if isinstance(result, Outcome):
             result = worker.undisturbed(result, answer.raw)
             self.study.scores.put(self._score_key(worker, trial.arch), result.to_dict())
@@ -126,28 +134,64 @@ class Lane:
     def _take_over(self, lead: DeviceSetup) -> None:
         """Search for `lead` from now on, going on from what the study holds for it."""
         self.lead = lead
-        device, budget = lead.device_id, self.study.budgets().get(lead.device_id)
-        self.searchers: dict[str, Searcher] = {}
-        for name in self.plan.trials:
-            kind = SEARCHERS[name]
-            searcher = kind(self.space, device=device, seed=self.plan.seed, budget=budget)
-            searcher.resume(self.study.trials(device, name))
-            for trial in self.study.trials():
-                searcher.overhear(trial)
-            self.searchers[name] = searcher
-        under_way = {trial.number for trial in self._open.values() if trial is not None}
-        again = [*self.study.pending(device), *self._stale_front(device)]
-        self._again = [
-            t for t in again if t.searcher in self.plan.trials and t.number not in under_way
-        ]
+        self._exhausted.clear()
+        self._sort_open(lead.device_id)
+        self.searchers = {name: self._searcher(name) for name in self.plan.trials}
         for name in self.crew.workers:
             self._share_all(name)
 
-    def _stale_front(self, device: str) -> list[Trial]:
-        """What was best when the figures still held; the rest is not worth a second measurement."""
-        stale = self.study.stale(device)
-        known = {trial.number: trial for trial in self.study.trials(device)}
-        return [known[trial.number] for trial in pareto_front(stale)[:AGAIN]]
+    def _searcher(self, name: str) -> Searcher:
+        """A searcher that is told what the study holds.
+
+        What changed devices measured before is heard as from devices of other names: accuracies
+        still hold, and latencies may be off by a factor.
+        """
+        device = self.lead.device_id
+        budget = self.study.budgets().get(device)
+        searcher = SEARCHERS[name](self.space, device=device, seed=self.plan.seed, budget=budget)
+        searcher.resume(t for t in self.study.trials(device) if self._teaches(t, name))
+        for trial in self.study.trials():
+            searcher.overhear(trial)
+        for trial in self.study.voided():
+            searcher.overhear(replace(trial, device=f"{trial.device} before it changed"))
+        return searcher
+
+    def _teaches(self, trial: Trial, name: str) -> bool:
+        """Whether a trial of the device is told to a searcher.
+
+        Its own ones are, unless they are void for good: these it may propose afresh. So are
+        results of searchers that this search does without. Those of the others in it are not:
+        whoever has two of them search at once compares them.
+        """
+        if trial.searcher == name:
+            return (name, trial.arch.id) not in self._given_up
+        chance = trial.failure is not None and trial.failure.code in RETRYABLE
+        return trial.state != "asked" and not chance and not self.plan.trials.get(trial.searcher)
+
+    def _sort_open(self, device: str) -> None:
+        """Decide what becomes of trials without figures: measured first, or given up."""
+        trials = [t for t in self.study.trials(device) if t.searcher in self.plan.trials]
+        void = [t for t in self.study.voided(device) if t.searcher in self.plan.trials]
+        lost = sum(self.study.renewals(trial.number) for trial in void)
+        wanted = sum(self.plan.trials.values())
+        budget = self.study.budgets().get(device, Budget())
+        best = worth_again(void, budget) if lost <= MEASURED_AGAIN * wanted else ()
+        if lost > MEASURED_AGAIN * wanted:
+            self.progress.note(f"  {device} has changed too often: nothing is measured again")
+        under_way = {trial.number for trial in self._open.values() if trial is not None}
+        open_ = {t.number: t for t in trials if t.state == "asked" and t.number not in under_way}
+        pending = [t for t in self.study.pending(device) if t.number in open_]
+        again = [open_[t.number] for t in best if t.number in open_]
+        self._again = [*pending, *again]
+        chosen = {trial.number for trial in self._again}
+        rest = [trial for number, trial in open_.items() if number not in chosen]
+        self._given_up: dict[tuple[str, str], Trial] = {}
+        if lost <= MADE_UP_FOR * wanted:  # else they count as asked
+            self._given_up = {(trial.searcher, trial.arch.id): trial for trial in rest}
+
+    def _is_more_to_do(self) -> bool:
+        """Whether networks are left to be handed out."""
+        return bool(self._again) or any(self._asked_share(name) < 1 for name in self.plan.trials)
 
     def _unready(self) -> list[Searcher]:
         """Searchers that have to think before they can propose once more."""
@@ -155,11 +199,12 @@ class Lane:
         return [self.searchers[name] for name in wanted if not self.searchers[name].is_ready]
 
     def _asked_share(self, name: str) -> float:
-        """Part of a searcher's trials that was asked for; 1 if none are wanted."""
+        """Part of a searcher's trials that was asked for and not given up; 1 if none are wanted."""
         wanted = self.plan.trials[name]
         if not wanted or name in self._exhausted:
             return 1.0
-        return len(self.study.trials(self.lead.device_id, name)) / wanted
+        asked = len(self.study.trials(self.lead.device_id, name))
+        return (asked - sum(searcher == name for searcher, _ in self._given_up)) / wanted
 
     def _ask(self, measurer: Measurer) -> Trial | None:
         """The next proposal of the searcher that is furthest behind its count."""
@@ -172,7 +217,8 @@ class Lane:
                 measurer.quietly(searcher.prepare)
             fresh = searcher.ask(1)
             if fresh:
-                (trial,) = self.study.ask(self.lead.device_id, name, fresh)
+                void = self._given_up.pop((name, fresh[0].id), None)
+                trial = void or self.study.ask(self.lead.device_id, name, fresh)[0]
                 searcher.tell(trial)
                 return trial
             self._exhausted.add(name)
@@ -226,6 +272,13 @@ class Lane:
 
     # --- answers -------------------------------------------------------------------------------
 
+    def _leave_open(self, worker: Worker, trial: Trial, failure: Failure) -> None:
+        """A failure that says nothing about the network ends no trial; the next run begins anew."""
+        self.progress.note(
+            f"  {worker.setup.device_id}: {trial.arch.id} stays open, since this says nothing "
+            f"about it ({failure.code}: {failure.detail}); repeat the command to measure it"
+        )
+
     def _end(self, trial: Trial, result: Outcome | Failure, raw: Mapping[str, Any] | None) -> Trial:
         """Record a result for every device of the team."""
         ended = self.study.record(trial.number, result, raw)
@@ -265,10 +318,17 @@ class Lane:
         return found or self.study.ask(device, like.searcher, [like.arch])[0]
 
     def _reference_came(self, worker: Worker, answer: Answer) -> None:
-        device = worker.setup.device_id
+        device, worker.looking = worker.setup.device_id, False
         if worker.silent:
             return
         self.study.probes.add(device, Probe("reference", self.reference.id, answer.result))
+        if isinstance(answer.result, Failure):
+            if self.crew.look_failed(worker):
+                self.progress.note(
+                    f"  changes of {device} are not seen: its reference model gave no figures "
+                    f"{FAILED_LOOKS} times in a row ({answer.result.code}: {answer.result.detail})"
+                )
+            return
         moved = self.crew.judge_reference(worker)
         if moved:
             self._changed(worker, moved)

@@ -14,17 +14,11 @@ from dataclasses import dataclass
 from edgenas.search.budget import Budget
 from edgenas.search.errors import TrialError
 from edgenas.search.front import measured, preference
-from edgenas.search.trial import Failure, Outcome, Trial
+from edgenas.search.trial import NETWORK_FAULTS, Failure, Outcome, Trial
 from edgenas.search.wording import in_bytes, in_ms, in_percent
 from edgenas.space import Arch, sides_text
 
 LATENCY_SLACK = 1.05  # one measurement this far above the limit may still turn out inside
-# Codes of failures that are the candidate's doing. A lost device is not, nor NO_MEMORY (other
-# programs had taken it before the candidate began) or OVER_BUDGET (of bytes sent in a day). What
-# answered other than on the host even once is not shipped.
-OWN_FAULTS = frozenset(
-    {"oom", "unsupported_op", "crash", "timeout", "BROKEN_HERE", "golden_mismatch"}
-)
 SAFE_SHARE = 0.8  # of the latency limit: as a fall-back, if nothing nearer to it is certified
 
 
@@ -167,7 +161,7 @@ def objections(
     finalist: Finalist, budget: Budget, golden_tolerance_lsb: int | None = None
 ) -> tuple[str, ...]:
     """In words, everything that keeps a finalist from being shipped; empty if nothing does."""
-    own = [f for f in finalist.failures if f.code in OWN_FAULTS or not finalist.sessions]
+    own = [f for f in finalist.failures if f.code in NETWORK_FAULTS or not finalist.sessions]
     if own:
         return tuple(f"failed when measured again ({f.code}: {f.detail})" for f in own)
     against = budget.exceeded(finalist.certified_p95_ms, finalist.peak_memory_bytes)

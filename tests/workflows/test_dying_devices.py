@@ -75,11 +75,12 @@ def test_a_daemon_that_stays_dead_costs_only_its_own_work(run: RunDir, site: Sit
         healthy, lost = (bench.study.trials(device) for device in DEVICES)
         assert [trial.state for trial in healthy] == ["complete"] * PLAN.total
         assert lost[0].state == "complete"
-        codes = {trial.failure.code for trial in lost if trial.failure is not None}
-        assert codes == {"DEVICE_LOST"}
+        assert "asked" in {trial.state for trial in lost}
+        assert "failed" not in {trial.state for trial in lost}
         site.daemon("dev-b").start()
         site.daemons.wait_online(host, WAIT_S)
         plan = replace(PLAN, trials={"evolution": 3, "random": 3})
         search(bench.measurer(host), bench.study, space, setups, plan, Silent())
-        assert bench.study.trials("dev-b")[-1].state == "complete"
-        assert bench.study.trials("dev-b")[: len(lost)] == lost
+        found = bench.study.trials("dev-b")
+        assert [trial.state for trial in found] == ["complete"] * plan.total
+        assert [trial.arch for trial in found[: len(lost)]] == [trial.arch for trial in lost]

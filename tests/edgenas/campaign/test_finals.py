@@ -13,9 +13,8 @@ from edgenas.campaign.progress import Silent
 from edgenas.campaign.searching import SearchPlan, search
 from edgenas.campaign.workbench import Workbench
 from edgenas.search.budget import Budget
-from edgenas.search.pick import OWN_FAULTS
 from edgenas.search.study import Session, Study
-from edgenas.search.trial import Failure, Outcome
+from edgenas.search.trial import NETWORK_FAULTS, Failure, Outcome
 from firmware_bridge.wire.messages import JobFailed, MeasureJob, Measurement
 from tests.edgenas.campaign.conftest import Measuring
 from tests.edgenas.campaign.runs import Listener
@@ -110,7 +109,7 @@ def test_bad_luck_is_not_held_against_a_finalist(
 
 
 def test_what_says_nothing_about_a_network_is_never_its_own_fault() -> None:
-    assert not OWN_FAULTS & RETRYABLE
+    assert not NETWORK_FAULTS & RETRYABLE
 
 
 def test_failures_of_the_network_itself_are_sessions(

@@ -11,7 +11,8 @@ from edgenas.campaign.progress import Silent
 from edgenas.campaign.searching import SearchPlan, search
 from edgenas.campaign.teams import FIRST_SESSIONS, Team, common_archs, form_teams
 from edgenas.campaign.workbench import Workbench
-from edgenas.search.front import pareto_front
+from edgenas.search.again import worth_again
+from edgenas.search.budget import Budget
 from edgenas.search.probes import Probe
 from edgenas.search.trial import Outcome, Trial
 from firmware_bridge.wire.messages import Leg, MeasureJob, Measurement
@@ -164,7 +165,7 @@ def test_what_a_device_measured_before_it_changed_does_not_hold(
     assert len(trials) == 8
     measured = [t for t in trials if t.value is not None]
     again = {t.number for t in measured if bench.study.renewals(t.number)}
-    assert again == {t.number for t in pareto_front(held)}, "of the void ones, only the front"
+    assert again == {t.number for t in worth_again(held, Budget())}
     assert {t.number for t in measured} - again == set(range(len(held) + 1, 9)), "it went on"
     assert all(p50_ratio(bench, t.value, t.arch.id) > 1.15 for t in measured if t.value)
     left = {t.number for t in bench.study.stale("dev-1")}

@@ -1,5 +1,6 @@
 """The search as a whole, on device twins: counts, kills, lost devices, candidates that fail."""
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -30,10 +31,13 @@ from edgenas.search.trial import Failure, Trial
 from edgenas.space.arch import Arch
 from firmware_bridge.machine_lock import LockBusyError, MachineLock
 from firmware_bridge.runtimes.choice import FileFormat
+from firmware_bridge.wire.messages import MeasureJob
 from tests.edgenas.campaign.conftest import Measuring
 from tests.edgenas.campaign.runs import Killer, Listener
 from tests.edgenas.campaign.scripted_devices import WhenMeasuring, by_size, failing
 from tests.edgenas.fleet.conftest import HASTY, Lab
+from tests.edgenas.fleet.device_twin import Answer
+from tests.edgenas.fleet.scripted import failed
 
 ONE = [DeviceSetup("dev-1")]
 TWO = [DeviceSetup("dev-1"), DeviceSetup("dev-2")]
@@ -219,14 +223,53 @@ def test_a_lost_device_ends_its_own_search_only(
     check_whole(bench.study.trials("dev-1"), PLAN)
     assert all(trial.value for trial in bench.study.trials("dev-1"))
     lost = bench.study.trials("dev-2")
-    assert [trial.failure and trial.failure.code for trial in lost] == ["DEVICE_LOST"] * 2
+    assert bench.study.pending("dev-2") == lost, "that a device is lost says nothing of networks"
+    assert len(lost) == 2
     lab.twins["dev-2"].measure = by_size
     lab.twins["dev-2"].start()
     lab.current.wait_for_devices(["dev-2"], 30.0)
     search(measurer, bench.study, space, TWO, PLAN, Silent())
     check_whole(bench.study.trials("dev-2"), PLAN)
-    assert bench.study.trials("dev-2")[:2] == lost
-    assert len([trial for trial in bench.study.trials("dev-2") if trial.value]) == 3
+    found = bench.study.trials("dev-2")
+    assert [t.number for t in found[:2]] == [t.number for t in lost]
+    assert all(trial.value for trial in found)
+
+
+def test_a_device_that_answers_again_goes_on(
+    lab: Lab, measuring: Measuring, bench: Workbench
+) -> None:
+    space, refusals = bench.checkpoint.space, ATTEMPTS
+    refused = bench.scorer.candidate(space.smallest()).exported.sha256
+
+    def measure(job_id: str, job: MeasureJob, model: bytes) -> Answer | None:
+        nonlocal refusals
+        if hashlib.sha256(model).hexdigest() == refused and refusals:
+            refusals -= 1
+            return failed("OVER_BUDGET")
+        return by_size(job_id, job, model)
+
+    lab.twin(measure=measure)
+    search(measuring(lab.host()), bench.study, space, ONE, PLAN, Silent())
+    check_whole(bench.study.trials(), PLAN)
+    assert all(trial.value for trial in bench.study.trials())
+    assert refusals == 0
+
+
+def test_what_says_nothing_of_a_network_leaves_its_trial_open(
+    lab: Lab, measuring: Measuring, bench: Workbench
+) -> None:
+    twin, listener = lab.twin(measure=failing("STALLED")), Listener()
+    space, plan = bench.checkpoint.space, SearchPlan({"evolution": 2})
+    search(measuring(lab.host()), bench.study, space, ONE, plan, listener)
+    open_ = bench.study.pending()
+    assert len(open_) == 2
+    assert len(twin.received_jobs) == 2 * ATTEMPTS
+    for trial in open_:
+        assert any(trial.arch.id in n and "STALLED" in n for n in listener.notes)
+    twin.measure = by_size
+    search(measuring(lab.current), bench.study, space, ONE, plan, Silent())
+    check_whole(bench.study.trials(), plan)
+    assert [trial.number for trial in bench.study.trials() if trial.value] == [1, 2]
 
 
 def test_a_failing_device_leaves_failed_trials(
