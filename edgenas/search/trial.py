@@ -21,8 +21,8 @@ TrialState = Literal["asked", "complete", "failed"]
 
 # With these verdicts a device reports figures, flagged or not; the others are failures.
 MEASURED_VERDICTS = frozenset({"ok", "noisy", "throttled", "undervolt", "busy"})
-# Failures that are the network's doing, wherever it is measured. A lost device is not, nor NO_MEMORY
-# (other programs had taken it before the network began) or OVER_BUDGET (of bytes sent in a day).
+# Failures that are the network's doing, wherever it is measured. A lost device is not, nor
+# NO_MEMORY (other programs had taken it before) or OVER_BUDGET (of bytes sent in a day).
 NETWORK_FAULTS = frozenset(
     {"oom", "unsupported_op", "crash", "timeout", "BROKEN_HERE", "export", "golden_mismatch"}
 )
