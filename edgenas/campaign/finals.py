@@ -39,7 +39,8 @@ class FinalsPlan:
         count: finalists a device.
         sessions: independent measurements of each.
         level: measuring level.
-        most_sessions: of a finalist about which there is doubt still.
+        most_sessions: of a finalist about which there is doubt still; `sessions` where that is
+            more, for a number below would never count as reached.
     """
 
     count: int = 4
@@ -54,6 +55,7 @@ class FinalsPlan:
                 f"{self.sessions}; nothing can be picked without"
             )
         check_level(self.level)
+        object.__setattr__(self, "most_sessions", max(self.sessions, self.most_sessions))
 
 
 def certify(

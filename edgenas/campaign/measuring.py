@@ -15,6 +15,7 @@ from edgenas.campaign.scoring import Candidate
 from edgenas.fleet.jobs import JobOutcome, MeasureSpec
 from edgenas.fleet.profiles import cap_at, quiet_at
 from edgenas.fleet.shelf import BlobShelf
+from edgenas.search.budget import Budget
 from edgenas.search.trial import MEASURED_VERDICTS, Failure, Outcome
 from firmware_bridge.runtimes.choice import FileFormat
 from firmware_bridge.wire.jobs import Golden
@@ -65,6 +66,16 @@ class DeviceSetup:
         """What makes two latencies of one device comparable, as one word."""
         how = (self.fingerprint, self.threads, self.cpus, self.memory_cap_bytes, self.file_format)
         return f"{self.device_id}/{hashlib.sha256(repr(how).encode()).hexdigest()[:16]}"
+
+    def bounded(self, budget: Budget) -> Budget:
+        """`budget` with no more memory than the board has for a network, whoever set it.
+
+        Who names a latency, or one memory limit for all of a fleet, does not want a network that
+        this board has no room for; more room is for a profile of one's own to grant.
+        """
+        if self.ram_budget_bytes is None:
+            return budget
+        return budget.within_memory(self.ram_budget_bytes, f"profile {self.profile}")
 
 
 def check_level(level: str) -> str:

@@ -47,7 +47,7 @@ class Sources:
     setups: Sequence[DeviceSetup]
     picks: Sequence[Picked]
     shipments: Mapping[str, Shipment]
-    finals: FinalsPlan
+    finals: Mapping[str, FinalsPlan]
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -189,7 +189,7 @@ def _finalists(sources: Sources, device: str, picked: Picked | None) -> tuple[r.
     budget = budget_of(sources.study, device)
     reasons = {arch_id: reason for arch_id, _, reason in picked.ranking} if picked else {}
     rows = []
-    for many in judged_finalists(sources.study, device, sources.finals):
+    for many in judged_finalists(sources.study, device, sources.finals[device]):
         arch, found = many.arch, many.sessions
         if found:
             typical = _typical(found)
@@ -210,12 +210,12 @@ def _pick(
     if picked is None or picked.arch is None or test is None:
         return None
     arch, space = picked.arch, sources.checkpoint.space
-    judged = judged_finalists(sources.study, device, sources.finals)
+    judged = judged_finalists(sources.study, device, sources.finals[device])
     many = next((one for one in judged if one.arch.id == arch.id and one.sessions), None)
     if many is None:
         raise RunFolderError(
             f"device {device}: expected sessions of its pick {arch.id} at level "
-            f"{sources.finals.level}, got none; repeat the `edgenas search` command"
+            f"{sources.finals[device].level}, got none; repeat the `edgenas search` command"
         )
     found, typical = many.sessions, _typical(many.sessions)
     return r.Pick(

@@ -79,14 +79,18 @@ def establish_budget(
 ) -> Budget:
     """The device's budget from the study, or derived from its two extreme networks.
 
-    Each is measured in several sessions in turn; the least disturbed one counts.
+    Each is measured in several sessions in turn; the least disturbed one counts. Either way the
+    limit on memory is at most that of the board's profile.
 
     Raises:
         CampaignError: the smallest or the largest network cannot be measured on the device.
     """
     known = study.budgets().get(setup.device_id)
     if known is not None:
-        return known
+        budget = setup.bounded(known)
+        if budget != known:
+            study.set_budget(setup.device_id, budget)
+        return budget
     ends: dict[str, list[Outcome]] = {"smallest": [], "largest": []}
     for number in range(sessions):
         for name, arch in (("smallest", space.smallest()), ("largest", space.largest())):
@@ -99,13 +103,12 @@ def establish_budget(
                     f"{setup.device_id}=5ms,4MiB"
                 )
             ends[name].append(result)
-    budget = derive_budget(
+    derived = derive_budget(
         *(_least_disturbed(found) for found in ends.values()),
         share_latency=shares.latency,
         share_memory=shares.memory,
     )
-    if setup.ram_budget_bytes is not None:
-        budget = budget.within_memory(setup.ram_budget_bytes, f"profile {setup.profile}")
+    budget = setup.bounded(derived)
     study.set_budget(setup.device_id, budget)
     return budget
 

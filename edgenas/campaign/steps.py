@@ -10,7 +10,7 @@ from pathlib import Path
 from edgenas.campaign.errors import RunFolderError
 from edgenas.campaign.finals import budget_of
 from edgenas.campaign.measuring import DeviceSetup
-from edgenas.campaign.picking import Picked, read_picks, read_setups
+from edgenas.campaign.picking import Picked, finals_by_device, read_picks, read_setups
 from edgenas.campaign.progress import Progress
 from edgenas.campaign.reporting import Sources, build_report
 from edgenas.campaign.rundir import RunDir, read_json, write_json
@@ -62,10 +62,10 @@ def ship_picks(
 def write_reports(bench: Workbench, command: str, progress: Progress) -> Report:
     """Read the test split for the picks and write report.json and report.html."""
     progress.phase("testing the picks and writing the report", None)
-    setups, finals = read_setups(bench.run)
+    setups, _ = read_setups(bench.run)
     sources = Sources(
         bench.run, bench.card, bench.checkpoint, bench.data, bench.scorer, bench.study,
-        setups, read_picks(bench.run), read_shipments(bench.run), finals,
+        setups, read_picks(bench.run), read_shipments(bench.run), finals_by_device(bench.run),
         Phases(bench.run).seconds,
     )  # fmt: skip
     report = build_report(sources, command)

@@ -72,20 +72,46 @@ def selected_setups(
 def chosen_budgets(words: Sequence[str], devices: Sequence[str]) -> dict[str, Budget]:
     """Budgets by device; a device without one is left out.
 
+    Limits for all devices and those of one are put together, each kind by itself: what a device has
+    of its own goes before what all have, and leaves the other kind as it is.
+
     Raises:
         BudgetError: limits cannot be read.
-        CampaignError: a device is named that does not take part.
+        CampaignError: a device is named that does not take part, or two limits of one kind hold for
+            the same devices.
     """
-    found: dict[str, Budget] = {}
-    for word in sorted(words, key=lambda word: "=" in word):  # those for all come first
+    scopes: dict[str, list[str]] = {}
+    for word in words:
         name, _, limits = word.rpartition("=")
         if name and name not in devices:
             raise CampaignError(
                 f"--budget {word}: expected one of the devices {', '.join(devices)}, got {name!r}"
             )
-        for device in [name] if name else devices:
-            found[device] = parse_budget(limits)
-    return found
+        scopes.setdefault(name, []).append(limits)
+    found = {name: _together(limits, name) for name, limits in scopes.items()}
+    common = found.pop("", None)
+    if common is None:
+        return found
+    return {name: found[name].over(common) if name in found else common for name in devices}
+
+
+def _together(words: Sequence[str], device: str) -> Budget:
+    """The limits that several words give for the same devices; an empty id stands for all.
+
+    Raises:
+        BudgetError: a word cannot be read.
+        CampaignError: two limits are of one kind.
+    """
+    given = [parse_budget(word) for word in words]
+    times = sum(budget.latency_p95_ms is not None for budget in given)
+    sizes = sum(budget.peak_memory_bytes is not None for budget in given)
+    if max(times, sizes) > 1:
+        raise CampaignError(
+            f"limits for {device or 'all devices'}: expected at most one on latency and one on "
+            f"peak memory, got {' and '.join(words)}; leave one out (--latency-ms and "
+            f"--peak-rss-mb are for all devices)"
+        )
+    return parse_budget(",".join(words))
 
 
 def _check_once(names: Sequence[str]) -> None:

@@ -141,8 +141,10 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[ID=]LIMITS",
         help="such as 5ms,8MiB or pi4=5ms: p95 latency and peak memory, for one device or for all; "
-        "may be repeated (default: 70%% of the way from the smallest to the largest network); for "
-        "`edgenas search` also a plain number: how many candidates to measure",
+        "may be repeated: what a device has of its own replaces only that limit (default: 70%% of "
+        "the way from the smallest to the largest network); memory is in any case limited to what "
+        "the board profile has for a model; for `edgenas search` also a plain number: how many "
+        "candidates to measure",
     )
 
 

@@ -29,14 +29,14 @@ def run(args: argparse.Namespace) -> int:
 
     from edgenas.campaign.errors import RunFolderError
     from edgenas.campaign.finals import uncertified
-    from edgenas.campaign.picking import pick_all, read_setups, require_fits
+    from edgenas.campaign.picking import finals_by_device, pick_all, read_setups, require_fits
     from edgenas.campaign.rundir import RunDir
     from edgenas.cli.fleet_options import chosen_budgets
     from edgenas.search.records import StudyIdentity
     from edgenas.search.study import Study
 
     folder = RunDir(args.folder)
-    setups, finals = read_setups(folder)
+    (setups, finals), plans = read_setups(folder), finals_by_device(folder)
     if not folder.study.exists():
         raise RunFolderError(f"expected {folder.study}, found none; run `edgenas search` first")
     with Study.read(folder.study) as reader:
@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         given = chosen_budgets(args.budget, [setup.device_id for setup in setups])
         for setup in setups:
             device = setup.device_id
-            lacking = uncertified(study, device, finals, given.get(device))
+            limits = setup.bounded(given[device]) if device in given else None
+            lacking = uncertified(study, device, plans[device], limits)
             if lacking:
                 print(_warning(device, len(lacking)), file=sys.stderr)
         picks = pick_all(folder, study, setups, finals, given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from edgenas.cli.options import Subparsers, add_broker, add_run
@@ -10,6 +11,7 @@ from edgenas.cli.search_options import (
     add_search,
     check_limited,
     searched_space,
+    wanted_finals,
     wanted_limits,
     wanted_trials,
 )
@@ -17,6 +19,8 @@ from edgenas.cli.search_options import (
 if TYPE_CHECKING:
     from edgenas.campaign.measuring import DeviceSetup
     from edgenas.fleet.host import FleetHost
+    from edgenas.search.budget import Budget
+    from edgenas.search.study import Study
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -38,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Search."""
     from rich.console import Console
 
-    from edgenas.campaign.finals import FinalsPlan, certify
+    from edgenas.campaign.finals import certify
     from edgenas.campaign.fleet_session import fleet_host
     from edgenas.campaign.picking import pick_all, save_setups
     from edgenas.campaign.rundir import RunDir
@@ -62,14 +66,13 @@ def run(args: argparse.Namespace) -> int:
     ):
         space = searched_space(args, bench.space, bench.study.trials())
         setups = _setups(args, host)
-        finals = FinalsPlan(args.finalists, args.sessions, args.final_level, args.most_sessions)
+        finals = wanted_finals(args)
         every = REFERENCE_EVERY if args.devices else 0
         plan = SearchPlan(counts, args.level, bench.card.seed, every)
         given = chosen_budgets(wanted_limits(args), [setup.device_id for setup in setups])
-        for device, budget in given.items():
-            if bench.study.budgets().get(device) != budget:
-                bench.study.set_budget(device, budget)
-        save_setups(folder, bench.study, setups, finals)
+        for text in save_setups(folder, bench.study, setups, finals):
+            display.note(f"  {text}")
+        _set_budgets(bench.study, setups, given)
         measurer = bench.measurer(host)
         budgets = [
             establish_budget(measurer, bench.study, space, setup, BudgetShares(0.7, 0.7), 3)
@@ -88,6 +91,15 @@ def run(args: argparse.Namespace) -> int:
             display.note(f"  {device} was left out; repeat the command once it is there again")
     print(folder.study)
     return 0
+
+
+def _set_budgets(study: Study, setups: Sequence[DeviceSetup], given: Mapping[str, Budget]) -> None:
+    """Keep the limits that were given, within what each board has, where they are not kept yet."""
+    known = study.budgets()
+    for setup in setups:
+        device = setup.device_id
+        if device in given and (budget := setup.bounded(given[device])) != known.get(device):
+            study.set_budget(device, budget)
 
 
 def _setups(args: argparse.Namespace, host: FleetHost) -> list[DeviceSetup]:

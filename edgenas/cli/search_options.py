@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from edgenas.cli.options import add_budget, add_devices, seconds
 
 if TYPE_CHECKING:
+    from edgenas.campaign.finals import FinalsPlan
     from edgenas.search.budget import Budget
     from edgenas.search.trial import Trial
     from edgenas.space import ArchSpace
     from edgenas.space.listed import ListedSpace
 
 TRIALS, RANDOM = 24, 12  # candidates, where nobody says how many
+MOST_SESSIONS = 8  # of a finalist in doubt, where nobody says how many
 LEARNT_FROM = 30  # measurements from which on models of the device pay
 # What is wanted, and the searchers that look for it; the first one unless another is named.
 OBJECTIVES = {
@@ -36,11 +38,13 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_budget(parser)
     parser.add_argument(
-        "--latency-ms", type=float, metavar="MS", help="limit on the p95 latency, for all devices"
-    )
+        "--latency-ms", type=float, metavar="MS",
+        help="limit on the p95 latency, for all devices that have none of their own (--budget)",
+    )  # fmt: skip
     parser.add_argument(
         "--peak-rss-mb", type=float, metavar="MB",
-        help="limit on peak memory in megabytes, for all devices",
+        help="limit on peak memory in megabytes, likewise; on every device a network stays inside "
+        "the memory that its board profile has for a model, whatever limits are given",
     )  # fmt: skip
     parser.add_argument(
         "--packed-kib", type=float, metavar="KIB",
@@ -55,17 +59,23 @@ def add_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--searcher", metavar="NAME",
         help="evolution (default below 30 trials), surrogate (fewest measurements; default from 30 "
-        "trials on), linas, nsga2, regularised, spos, ofa, random; with the extra optuna: "
-        "optuna-tpe, optuna-nsga2",
+        "trials on), linas, nsga2, regularised, spos (default for accuracy alone below 46 trials; "
+        "its first 16 are random), ofa (default there from 46 on; its first 30 are), random; with "
+        "the extra optuna: optuna-tpe, optuna-nsga2",
     )  # fmt: skip
     parser.add_argument("--trials", type=int, help=f"candidates of the searcher ({TRIALS})")
-    parser.add_argument("--random", type=int, help=f"candidates of random search ({RANDOM})")
+    parser.add_argument(
+        "--random", type=int,
+        help=f"candidates of random search beside it ({RANDOM}; none with --budget N or --searcher "
+        "random)",
+    )  # fmt: skip
     parser.add_argument("--level", default="quick", help="of candidates: quick (default), standard")
     parser.add_argument("--finalists", type=int, default=4, help="measured again (4)")
     parser.add_argument("--sessions", type=int, default=3, help="measurements of a finalist (3)")
     parser.add_argument(
-        "--most-sessions", type=int, default=8, metavar="N",
-        help="of a finalist whose latency is not told from the limit by then (8)",
+        "--most-sessions", type=int, metavar="N",
+        help=f"of a finalist whose latency is not told from the limit by then ({MOST_SESSIONS}, or "
+        "--sessions where that is more)",
     )  # fmt: skip
     parser.add_argument("--final-level", default="certify", help="of finalists (certify)")
     parser.add_argument(
@@ -99,11 +109,67 @@ def wanted_trials(args: argparse.Namespace) -> dict[str, int]:
             f"{args.trials}; give --budget N, or --trials N"
         )
     trials = counts[0] if counts else TRIALS if args.trials is None else args.trials
-    usual = "surrogate" if trials >= LEARNT_FROM else "evolution"
-    found = {args.searcher or (fitting[0] if fitting else usual): trials}
+    name = args.searcher or _usual(args.objective, trials)
+    _check_acts(name, trials)
+    if name == "random":
+        if args.random:
+            raise CampaignError(
+                f"--searcher random: expected no --random beside it, got {args.random}; say with "
+                f"--trials how many there are to be"
+            )
+        return {name: trials}
     beside = 0 if counts else RANDOM
-    found["random"] = found.get("random", 0) + (beside if args.random is None else args.random)
-    return found
+    return {name: trials, "random": beside if args.random is None else args.random}
+
+
+def _usual(objective: str, trials: int) -> str:
+    """The searcher where nobody names one: one whose models decide on a fair part of the trials."""
+    fitting = OBJECTIVES[objective]
+    if not fitting:
+        return "surrogate" if trials >= LEARNT_FROM else "evolution"
+    from edgenas.search.limited import OFA
+
+    ofa, spos = fitting
+    return ofa if trials >= OFA.first + 2 * OFA.round else spos
+
+
+def _check_acts(name: str, trials: int) -> None:
+    """Make sure that a searcher under limits gets beyond its first proposals, which are draws.
+
+    Raises:
+        CampaignError: no model and no limit would ever act.
+    """
+    if name not in OBJECTIVES["accuracy"] or not trials:
+        return
+    from edgenas.campaign.errors import CampaignError
+    from edgenas.search.limited import OFA, SPOS
+
+    first = {"ofa": OFA.first, "spos": SPOS.first}[name]
+    if trials <= first:
+        raise CampaignError(
+            f"--searcher {name}: expected more than {first} candidates, got {trials}; its first "
+            f"{first} are random, so that no limit would act; give --trials {2 * first}, or search "
+            f"with --objective accuracy,latency and another searcher"
+        )
+
+
+def wanted_finals(args: argparse.Namespace) -> FinalsPlan:
+    """How finalists are measured.
+
+    Raises:
+        CampaignError: options contradict each other.
+    """
+    from edgenas.campaign.errors import CampaignError
+    from edgenas.campaign.finals import FinalsPlan
+
+    most = args.most_sessions
+    if most is not None and most < args.sessions:
+        raise CampaignError(
+            f"--most-sessions {most}: expected at least the {args.sessions} of --sessions; give "
+            f"more, or leave it out"
+        )
+    most = max(MOST_SESSIONS, args.sessions) if most is None else most
+    return FinalsPlan(args.finalists, args.sessions, args.final_level, most)
 
 
 def wanted_limits(args: argparse.Namespace) -> list[str]:

@@ -54,6 +54,7 @@ def _ship(args: argparse.Namespace) -> int:
     from edgenas.campaign.steps import ship_picks
     from edgenas.campaign.workbench import workbench
     from edgenas.cli.display import Display
+    from edgenas.fleet.errors import DevicesMissingError
 
     folder = RunDir(args.folder)
     setups, _ = read_setups(folder)
@@ -63,9 +64,17 @@ def _ship(args: argparse.Namespace) -> int:
         workbench(folder) as bench,
         fleet_host(folder, args.broker, args.fleet, args.database, args.tls) as host,
     ):
-        host.wait_for_devices([p.device_id for p in picks if p.arch is not None], args.wait)
-        shipments = ship_picks(bench, host, setups, picks, display)
+        chosen = [pick.device_id for pick in picks if pick.arch is not None]
+        missing: DevicesMissingError | None = None
+        try:
+            host.wait_for_devices(chosen, args.wait)
+        except DevicesMissingError as error:
+            missing = error  # said at the end; a board that is off keeps no other one waiting
+        there = [s for s in setups if missing is None or s.device_id not in missing.missing]
+        shipments = ship_picks(bench, host, there, picks, display)
     _tell(shipments)
+    if missing is not None:
+        raise missing
     require_fits(picks)
     return 0 if all(shipment.succeeded for shipment in shipments) else 1
 

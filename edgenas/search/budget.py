@@ -65,6 +65,20 @@ class Budget:
             texts.append(f"peak memory {in_bytes(peak_memory_bytes)} > budget {in_bytes(limit)}")
         return tuple(texts)
 
+    def over(self, other: Budget) -> Budget:
+        """These limits, and those of `other` of which this budget has none."""
+        latency, memory = self.latency_p95_ms, self.peak_memory_bytes
+        texts = []
+        if latency is None and other.latency_p95_ms is not None:
+            latency = other.latency_p95_ms
+            texts.append(f"p95 {in_ms(latency)}")
+        if memory is None and other.peak_memory_bytes is not None:
+            memory = other.peak_memory_bytes
+            texts.append(f"peak memory {in_bytes(memory)}")
+        if not texts:
+            return self
+        return Budget(latency, memory, f"{self.reason}; {', '.join(texts)} ({other.reason})")
+
     def within_memory(self, limit_bytes: int, why: str) -> Budget:
         """The same budget with at most this much peak memory.
 

@@ -48,6 +48,18 @@ def levels(sessions: list[Session]) -> list[str]:
     return [s.result.level for s in sessions if isinstance(s.result, Outcome)]
 
 
+def test_a_repeated_command_does_not_measure_finalists_again(
+    lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
+) -> None:
+    """Also where more sessions are wanted of each than those in doubt may have."""
+    plan = replace(PLAN, sessions=3, most_sessions=2)
+    assert plan.most_sessions == 3
+    certify(measuring(lab.current), bench.study, SETUPS, plan, 0, Silent())
+    assert len(searched.received_jobs) == 6
+    certify(measuring(lab.current), bench.study, SETUPS, plan, 0, Silent())
+    assert len(searched.received_jobs) == 6
+
+
 def test_every_finalist_gets_its_sessions_in_rounds(
     lab: Lab, measuring: Measuring, bench: Workbench, searched: DeviceTwin
 ) -> None:

@@ -9,8 +9,10 @@ from typing import ClassVar
 import pytest
 
 from edgenas.campaign.errors import CampaignError, MeasuringError
+from edgenas.campaign.finals import FinalsPlan
 from edgenas.campaign.measurer import ATTEMPTS
 from edgenas.campaign.measuring import DeviceSetup
+from edgenas.campaign.picking import save_setups
 from edgenas.campaign.progress import Silent
 from edgenas.campaign.searching import (
     BudgetShares,
@@ -26,6 +28,7 @@ from edgenas.model.images import Codes
 from edgenas.model.subnet import Subnet
 from edgenas.search import SEARCHERS
 from edgenas.search.budget import Budget
+from edgenas.search.front import pareto_front
 from edgenas.search.random_search import RandomSearch
 from edgenas.search.trial import Failure, Trial
 from edgenas.space.arch import Arch
@@ -339,3 +342,37 @@ def test_a_plan_names_known_searchers_and_counts(counts: dict[str, int]) -> None
 def test_a_plan_names_a_known_level() -> None:
     with pytest.raises(CampaignError, match="slow"):
         SearchPlan({"random": 1}, "slow")
+
+
+def test_limits_that_were_given_stay_within_what_the_board_has(
+    lab: Lab, measuring: Measuring, bench: Workbench
+) -> None:
+    setup = DeviceSetup("dev-1", profile="kiosk", ram_budget_bytes=1000)
+    bench.study.set_budget("dev-1", Budget(5.0, None, "given: 5ms"))
+    measurer, space = measuring(lab.host()), bench.checkpoint.space
+    shares = BudgetShares(0.7, 0.7)
+    budget = establish_budget(measurer, bench.study, space, setup, shares, 1)
+    assert budget == bench.study.budgets()["dev-1"]
+    assert (budget.latency_p95_ms, budget.peak_memory_bytes) == (5.0, 1000)
+    assert "profile kiosk" in budget.reason
+    assert establish_budget(measurer, bench.study, space, setup, shares, 1) == budget
+
+
+def test_a_replaced_board_is_searched_again(
+    lab: Lab, measuring: Measuring, bench: Workbench
+) -> None:
+    """No figure of the old board is left, and what was best on it is measured on the new one."""
+    twin = lab.twin(measure=by_size)
+    old, new = (DeviceSetup("dev-1", fingerprint=letter * 64) for letter in "ab")
+    measurer, study, space = measuring(lab.host()), bench.study, bench.checkpoint.space
+    finals = FinalsPlan(2, 1, "quick")
+    save_setups(bench.run, study, [old], finals)
+    search(measurer, study, space, [old], PLAN, Silent())
+    front = {trial.number for trial in pareto_front(study.trials("dev-1"))}
+    twin.received_jobs.clear()
+    assert len(save_setups(bench.run, study, [new], finals)) == 1
+    assert all(trial.state == "asked" for trial in study.trials("dev-1"))
+    search(measurer, study, space, [new], PLAN, Silent())
+    again = {trial.number for trial in study.trials("dev-1") if trial.state == "complete"}
+    assert again >= front
+    assert len(twin.received_jobs) == len(again)

@@ -65,11 +65,46 @@ def limits(found: dict[str, Budget]) -> dict[str, tuple[float | None, int | None
     return {name: (b.latency_p95_ms, b.peak_memory_bytes) for name, b in found.items()}
 
 
-def test_a_budget_of_ones_own_wins_over_that_for_all() -> None:
-    given = ["b=1ms", "5ms,8MiB"]
-    assert limits(chosen_budgets(given, ["a", "b"])) == {"a": (5.0, 8 << 20), "b": (1.0, None)}
-    assert chosen_budgets([], ["a", "b"]) == {}
-    assert limits(chosen_budgets(["b=1ms"], ["a", "b"])) == {"b": (1.0, None)}
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ([], {}),
+        (["b=1ms"], {"b": (1.0, None)}),
+        (["b=1ms", "5ms,8MiB"], {"a": (5.0, 8 * MIB), "b": (1.0, 8 * MIB)}),
+        (["5ms", "8MiB"], {"a": (5.0, 8 * MIB), "b": (5.0, 8 * MIB)}),
+        (["8MiB", "b=1MiB", "b=2ms"], {"a": (None, 8 * MIB), "b": (2.0, MIB)}),
+        (["b=1ms,1MiB", "5ms"], {"a": (5.0, None), "b": (1.0, MIB)}),
+    ],
+)
+def test_a_limit_of_ones_own_replaces_only_that_for_all(
+    given: list[str], wanted: dict[str, tuple[float | None, int | None]]
+) -> None:
+    assert limits(chosen_budgets(given, ["a", "b"])) == wanted
+
+
+def test_where_each_limit_came_from_is_told() -> None:
+    found = chosen_budgets(["8ms", "20MB", "b=5ms", "c=1ms,1MB"], ["a", "b", "c"])
+    assert found["a"].reason == "given: 8ms,20MB"
+    assert found["b"].reason == "given: 5ms; peak memory 19.07 MiB (given: 8ms,20MB)"
+    assert found["c"].reason == "given: 1ms,1MB"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["5ms", "6ms"], "limits for all devices: .*got 5ms and 6ms"),
+        (["5ms,1MB", "a=1ms", "1MiB"], "limits for all devices: .*got 5ms,1MB and 1MiB"),
+        (["5ms", "a=1ms", "a=2ms"], "limits for a: .*got 1ms and 2ms"),
+    ],
+)
+def test_two_limits_of_one_kind_for_the_same_devices_are_refused(
+    given: list[str], said: str
+) -> None:
+    with pytest.raises(CampaignError, match=said):
+        chosen_budgets(given, ["a", "b"])
 
 
 def test_a_budget_of_nobody_is_refused() -> None:

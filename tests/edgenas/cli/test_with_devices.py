@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 from edgenas.broker import BrokerThread
+from edgenas.campaign.finals import FinalsPlan
+from edgenas.campaign.measuring import DeviceSetup
 from edgenas.campaign.overhearing import overheard
+from edgenas.campaign.picking import pick_all, save_setups
 from edgenas.campaign.rundir import RunDir
+from edgenas.campaign.shipments import read_shipments
+from edgenas.campaign.workbench import workbench
 from edgenas.data import ImageData, Split
 from edgenas.fleet.device_view import DeviceView
 from edgenas.fleet.host import FleetHost
@@ -20,8 +25,10 @@ from edgenas.fleet.local import LocalDeviceSpec, LocalFleet
 from edgenas.fleet.shelf import BlobShelf
 from edgenas.report import read_report_json
 from edgenas.search import SEARCHERS
+from edgenas.search.budget import Budget
 from firmware_bridge.wire.link import Connected, LinkEvent, Received, Will
 from firmware_bridge.wire.mqtt import MqttLink
+from tests.edgenas.campaign.test_picking import an_outcome
 from tests.edgenas.cli.conftest import Calls
 
 WAIT_S = 60.0  # a safety net
@@ -103,12 +110,32 @@ def test_the_test_split_is_read_once(
     first = read_report_json(run.report_json)
     (device,) = first.devices
     assert Counter(c.searcher for c in device.candidates) == {"surrogate": 2, "random": 1}
+    assert device.budget.latency_p95_ms == 1000.0
+    assert device.budget.peak_memory_bytes == 256 << 20, "no more than its profile has for a model"
     edgenas("report", run.path)
     edgenas("pick", run.path)
     edgenas("report", run.path)
     assert test_reads == ["digits"]
     again = read_report_json(run.report_json)
     assert [device.pick for device in again.devices] == [device.pick for device in first.devices]
+
+
+def test_a_board_that_is_off_keeps_no_other_one_waiting(
+    run: RunDir, broker: str, daemons: LocalFleet, edgenas: Calls
+) -> None:
+    with workbench(run) as bench:
+        setups, finals = [DeviceSetup("dev-a"), DeviceSetup("ghost")], FinalsPlan(1, 1, "quick")
+        arch = bench.checkpoint.space.smallest()
+        for setup in setups:
+            bench.study.set_budget(setup.device_id, Budget(1000.0, None, "given: 1s"))
+            (trial,) = bench.study.ask(setup.device_id, "random", [arch])
+            bench.study.record(trial.number, an_outcome())
+            bench.study.add_session(setup.device_id, arch, an_outcome())
+        save_setups(run, bench.study, setups, finals)
+        pick_all(run, bench.study, setups, finals)
+    said = edgenas.error("ship", run.path, "--broker", broker, "--fleet", FLEET, "--wait", 3)
+    assert "missing: ghost (never seen)" in said
+    assert set(read_shipments(run)) == {"dev-a"}
 
 
 def test_a_searcher_that_there_is_not(

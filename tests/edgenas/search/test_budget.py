@@ -116,3 +116,15 @@ def test_a_cost_that_does_not_tell_networks_apart_sets_no_limit_and_says_so() ->
 def test_a_share_outside_nought_to_one_is_refused(share: float) -> None:
     with pytest.raises(BudgetError, match="expected 0 to 1"):
         derive_budget(SMALL, LARGE, share_latency=share)
+
+
+def test_limits_of_ones_own_go_over_those_of_all() -> None:
+    common = Budget(8.0, 20 << 20, "given: 8ms,20MiB")
+    own = Budget(5.0, None, "given: 5ms").over(common)
+    assert (own.latency_p95_ms, own.peak_memory_bytes) == (5.0, 20 << 20)
+    assert own.reason == "given: 5ms; peak memory 20.00 MiB (given: 8ms,20MiB)"
+    slow = Budget(None, 1 << 20, "given: 1MiB").over(common)
+    assert (slow.latency_p95_ms, slow.peak_memory_bytes) == (8.0, 1 << 20)
+    both = Budget(1.0, 1 << 20, "given: 1ms,1MiB")
+    assert both.over(common) is both
+    assert own.over(Budget()) is own
