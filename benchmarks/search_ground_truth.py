@@ -9,8 +9,9 @@ parity gate, and its bytes are scored on the search split; then the files are me
 the table depends on it: golden outputs and the second file format. Every file is measured in turns
 with one of medium size, and its latency is the ratio of both times what that one takes typically:
 the machine is shared and may be twice as slow an hour later, which a ratio does not see. What
-another program does to only one of the two files it sees: a subnet whose passes do not agree is
-measured again until two do. How far the passes differ is a figure of its own.
+another program does to only one of the two files it sees: a subnet whose lowest two passes do not
+agree is measured again until they do, and so is one that is slower than layers add up to elsewhere,
+since passes can be disturbed alike. How far the passes differ is a figure of its own.
 
 What was done is kept in --work line by line: an interrupted run goes on. Without --limit the table
 goes to benchmarks/tables/.
@@ -24,16 +25,26 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.record import Figure, machine, write_result
-from benchmarks.reduced import REDUCED, TABLES, Row, everything, write_table
+from benchmarks.reduced import (
+    REDUCED,
+    TABLES,
+    Row,
+    everything,
+    lowest_that_agree,
+    write_table,
+)
 from benchmarks.reliability import highest_tau, tau_of_halves
 from benchmarks.scored import Scored, whole_lines
 from edgenas.campaign.rundir import RunDir
+from edgenas.search.cost_model import fit_one_sided
+from edgenas.search.features import Features
 from edgenas.space import Arch
 from firmware_bridge.bench.plan import plan_at_level
 from firmware_bridge.bench.supervise import measure
@@ -49,8 +60,9 @@ from firmware_bridge.wire.statistics import (
 
 SEED = 5
 LEVEL = LEVELS["quick"]
-NEAR = 1.03  # passes whose ratios are nearer than this agree
-AGAIN = 3  # further passes at most, over what has no two that agree
+AGAIN = 5  # further passes at most, over what is not settled
+SLOW = 1.08  # above what layers add up to: these are looked at in `LOOKS` passes
+LOOKS = 4
 
 Passes = Sequence[dict[str, dict[str, Any]]]
 """Figures by id of the subnet, a pass each."""
@@ -99,11 +111,12 @@ def _measure_all(
     files = {arch.id: Path(scored[arch.id]["path"]) for arch in archs if "path" in scored[arch.id]}
     middle = sorted(files, key=lambda arch_id: files[arch_id].stat().st_size)[len(files) // 2]
     passes: list[dict[str, dict[str, Any]]] = []
+    features = Features(REDUCED[options.space])
     with MachineLock(default_lock_path(os.environ)).hold(timeout_s=3600):
         for number in range(options.passes + AGAIN):
             kept = options.work / f"measured-{number}.jsonl"
             known = {row["id"]: row for row in whole_lines(kept)}
-            due = set(files) if number < options.passes else _unsettled(files, passes)
+            due = set(files) if number < options.passes else _unsettled(features, archs, passes)
             order = sorted(due - set(known))
             random.Random(f"{SEED}/{number}").shuffle(order)
             with kept.open("a", encoding="utf-8") as file:
@@ -116,14 +129,33 @@ def _measure_all(
     return passes
 
 
-def _unsettled(ids: Iterable[str], passes: Passes) -> set[str]:
-    """Those of which no two passes agree."""
-    return {one for one in ids if not agree(_ratios(one, passes))}
+def _unsettled(features: Features, archs: Sequence[Arch], passes: Passes) -> set[str]:
+    """Those of which the lowest two passes do not agree, or all are slow for what they are."""
+    ratios = {arch: found for arch in archs if (found := _ratios(arch.id, passes))}
+    open_ = {arch.id for arch, found in ratios.items() if not agree(found)}
+    lowest = {arch: (lowest_that_agree(r) or (min(r), min(r)))[0] for arch, r in ratios.items()}
+    slow = slower_than_their_layers(features, lowest)
+    return open_ | {arch.id for arch in slow if len(ratios[arch]) < LOOKS}
 
 
 def agree(ratios: Sequence[float]) -> bool:
-    """Whether two measurements of one subnet are near enough to each other."""
-    return any(later / earlier <= NEAR for earlier, later in pairwise(sorted(ratios)))
+    """Whether the lowest two measurements of one subnet are near enough to each other."""
+    return lowest_that_agree(sorted(ratios)[:2]) is not None
+
+
+def slower_than_their_layers(features: Features, latencies: Mapping[Arch, float]) -> set[Arch]:
+    """Those that exceed by `SLOW` what their layers add up to, by a fit to all of them.
+
+    It only says what is worth another look; the table holds nothing but measurements.
+
+    Args:
+        features: of their space.
+        latencies: in any unit.
+    """
+    archs, costs = list(latencies), np.array(list(latencies.values()))
+    rows = features.costs(archs)[:, features.time_columns]
+    excess = costs / fit_one_sided(rows, costs)[0].predict(rows)
+    return {arch for arch, share in zip(archs, excess, strict=True) if share > SLOW}
 
 
 def _ratios(one: str, passes: Passes) -> list[float]:
